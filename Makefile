@@ -1,0 +1,42 @@
+# Two commands do everything: `make run` and `make test`. Both set up what is missing first.
+SHELL := /bin/bash
+PY := .venv/bin/python
+.DEFAULT_GOAL := help
+
+.PHONY: help run test check features bench lock fmt clean
+
+help:  ## What can be made
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+run:  ## Set up and start the appliance on the embedded default (loopback only)
+	@scripts/bootstrap run
+	@exec .venv/bin/arcus run
+
+test:  ## Set up and run every test
+	@scripts/bootstrap test
+	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+
+check:  ## ruff, mypy --strict, import-linter
+	@scripts/bootstrap check
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+features: test  ## Which feature rows have a passing test; writes docs/features.md
+	$(PY) scripts/features.py --write
+
+bench:  ## Side by side with stock mitmdump and squid; writes bench/results.md
+	@scripts/bootstrap test
+	$(PY) -m bench $(ARGS)
+
+lock:  ## Resolve the dependencies again into the lock files
+	@scripts/bootstrap run
+	@scripts/lock
+
+fmt:  ## Format the code
+	@scripts/bootstrap check
+	.venv/bin/ruff check --fix-only .
+	.venv/bin/ruff format .
+
+clean:  ## Remove what was built; the state directory stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,48 @@
+"""What is asked for so that a scanner can judge it: codings that it undoes (RFC 9110 section 8.4), and whole bodies.
+
+clamd and c-icap unpack gzip. What is packed with Brotli, Zstandard or zlib is noise to them, and every browser unpacks it: a
+virus would pass as clean. So servers are not told that the client takes these, and what comes packed with them nevertheless
+is treated as what cannot be scanned.
+"""
+
+from mitmproxy.http import Headers
+
+from addons.carry import drop_fields
+
+SCANNABLE = frozenset((b"identity", b"gzip", b"x-gzip"))
+_RANGE = frozenset((b"range", b"if-range"))
+_ACCEPT, _CONTENT = b"accept-encoding", b"content-encoding"
+
+
+def narrow_accepted(headers: Headers) -> None:
+    """Take the codings that are not scannable out of Accept-Encoding; a request without the field stays without."""
+    fields = headers.fields
+    asked = [value for name, value in fields if name.lower() == _ACCEPT]
+    if not asked:
+        return
+    members = [part.strip(b" \t") for value in asked for part in value.split(b",")]
+    kept = [part for part in members if _name(part) in SCANNABLE]
+    if len(kept) < len(members):
+        rest = tuple(item for item in fields if item[0].lower() != _ACCEPT)
+        headers.fields = (*rest, (b"Accept-Encoding", b", ".join(kept) or b"identity"))
+
+
+def ask_for_whole(headers: Headers) -> None:
+    """Drop Range and If-Range (RFC 9110 section 14): a server may always answer with the whole, and the pieces of a virus
+    are no virus to a scanner that sees one at a time."""
+    drop_fields(headers, _RANGE)
+
+
+def unscannable(headers: Headers) -> str:
+    """The first coding of a message that scanners do not undo; empty when there is none."""
+    for name, value in headers.fields:
+        if name.lower() == _CONTENT:
+            for part in value.split(b","):
+                coding = part.strip(b" \t").lower()
+                if coding and coding not in SCANNABLE:
+                    return coding[:32].decode("ascii", "backslashreplace")
+    return ""
+
+
+def _name(member: bytes) -> bytes:
+    return member.partition(b";")[0].strip(b" \t").lower()

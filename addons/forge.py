@@ -1,0 +1,77 @@
+"""The certificate that the client sees: a leaf of its tenant's CA, following the origin's where that is known and verified."""
+
+from collections.abc import Mapping
+from typing import cast
+
+from mitmproxy import connection
+from mitmproxy.tls import TlsData
+from OpenSSL import SSL
+
+from addons.blame import client_tls_reason
+from addons.carry import HandshakeCount, conn_of, resumed
+from appliance.domain.clock import Clock
+from appliance.domain.ids import TenantId
+from appliance.domain.notes import ConnNotes, TlsNotes
+from appliance.domain.reason import Reason
+from certs.cache import Leaf, LeafCache
+from certs.describe import describe
+from certs.leaf import LeafProfile
+from certs.mimic import mimic
+
+
+class Forge:
+    """``caches``: the leaf cache of each tenant's CA. ``http2``: the tenants that may speak it."""
+
+    def __init__(
+        self, caches: Mapping[TenantId, LeafCache], http2: frozenset[TenantId], clock: Clock, count: HandshakeCount
+    ) -> None:
+        self._caches = caches
+        self._count = count
+        self._http2 = http2
+        self._clock = clock
+
+    async def tls_start_client(self, data: TlsData) -> None:
+        client = cast(connection.Client, data.conn)
+        conn = conn_of(client)
+        tenant = conn.tenant or TenantId("")
+        leaf = await self._caches[tenant].get(self._profile(conn, data.context.server))
+        conn.client_tls = TlsNotes(sni=client.sni or "", certificate=describe(leaf.certificate), begun=self._clock.now())
+        data.ssl_conn = self._connection(leaf, tenant, data.context.server)
+
+    def _profile(self, conn: ConnNotes, server: connection.Server) -> LeafProfile:
+        host = (conn.hello.sni if conn.hello else "") or (server.address[0] if server.address else "")
+        ecdsa = conn.hello is None or conn.hello.accepts_ecdsa
+        if server.tls_established and server.certificate_list:
+            return mimic(host, server.certificate_list[0].to_cryptography(), self._clock.now(), ecdsa=ecdsa)
+        return LeafProfile.for_host(host, ecdsa=ecdsa)
+
+    def _connection(self, leaf: Leaf, tenant: TenantId, server: connection.Server) -> SSL.Connection:
+        ssl_conn = SSL.Connection(leaf.context)
+        ssl_conn.set_app_data({"alpn": self._protocols(tenant, server)})
+        ssl_conn.set_accept_state()
+        return ssl_conn
+
+    def _protocols(self, tenant: TenantId, server: connection.Server) -> tuple[bytes, ...]:
+        """HTTP/2 to the client unless the server, already connected, speaks HTTP/1.1 only: one protocol end to end."""
+        if tenant not in self._http2 or (server.tls_established and server.alpn != b"h2"):
+            return (b"http/1.1",)
+        return (b"h2", b"http/1.1")
+
+    def tls_established_client(self, data: TlsData) -> None:
+        notes = conn_of(cast(connection.Client, data.conn)).client_tls
+        if notes is not None:
+            _describe_session(notes, data)
+            self._count("client", Reason.OK, self._clock.now() - notes.begun)
+
+    def tls_failed_client(self, data: TlsData) -> None:
+        conn = conn_of(cast(connection.Client, data.conn))
+        conn.client_tls = conn.client_tls or TlsNotes(sni=conn.hello.sni if conn.hello else "")
+        conn.client_tls.error = error = data.conn.error or "handshake failed"
+        self._count("client", client_tls_reason(error), 0.0)
+
+
+def _describe_session(notes: TlsNotes, data: TlsData) -> None:
+    notes.version = data.conn.tls_version or ""
+    notes.cipher = data.conn.cipher or ""
+    notes.alpn = (data.conn.alpn or b"").decode("ascii", "replace")
+    notes.resumed = resumed(data.ssl_conn)

@@ -1,0 +1,68 @@
+"""HTTP messages to ICAP and back: what a service is shown, and how its answer becomes a flow's message."""
+
+from mitmproxy.http import HTTPFlow, Response
+
+from addons.carry import task_of
+from addons.scanning import Scanning
+from appliance.domain.notes import TaskNotes
+from icap.client import Adapted, HttpHead, Identity, Message, encapsulate, parse_head
+
+
+def request_message(flow: HTTPFlow, scanning: Scanning) -> Message:
+    """For REQMOD: the request with its body."""
+    notes, body = task_of(flow), flow.request.raw_content
+    return Message("REQMOD", _request_head(flow, len(body or b"")), None, body, _who(notes, scanning), notes.task_id)
+
+
+def response_message(flow: HTTPFlow, response: Response, scanning: Scanning) -> Message:
+    """For RESPMOD: the response with its body, and the head of the request that it answers."""
+    notes, body = task_of(flow), response.raw_content
+    head = _response_head(response, len(body or b""))
+    return Message("RESPMOD", _request_head(flow, None), head, body, _who(notes, scanning), notes.task_id)
+
+
+def replace_request(flow: HTTPFlow, adapted: Adapted) -> None:
+    """Fields and body may change; the destination may not: it was decided before the service was asked."""
+    head = parse_head(adapted.head or b"")
+    host = flow.request.headers.get("host")
+    flow.request.headers.fields = head.fields
+    if flow.request.is_http2:
+        flow.request.headers.pop("host", None)
+    elif host is not None:
+        flow.request.headers["host"] = host
+    flow.request.raw_content = adapted.body or b""
+
+
+def to_response(adapted: Adapted, flow: HTTPFlow) -> Response:
+    """The service's response, in the HTTP version of the client."""
+    head = parse_head(adapted.head or b"")
+    response = Response.make(head.status, adapted.body or b"")
+    response.headers.fields = head.fields
+    response.http_version = "HTTP/2.0" if flow.request.is_http2 else "HTTP/1.1"
+    return response
+
+
+def _who(notes: TaskNotes, scanning: Scanning) -> Identity:
+    if not scanning.auditor.icap_send_identity:
+        return Identity()
+    conn = notes.conn
+    user, tenant = conn.user.name if conn.user else "", conn.tenant or ""
+    return Identity(
+        client_ip=conn.client.ip, user=user, tenant=tenant, server_ip=conn.escape.resolved_ip if conn.escape else "",
+        # user names and private addresses may repeat from tenant to tenant; together with it they are one subscriber
+        subscriber=f"{tenant}/{user or conn.client.ip}",
+    )  # fmt: skip
+
+
+def _request_head(flow: HTTPFlow, body_length: int | None) -> bytes:
+    request = flow.request
+    fields = request.headers.fields
+    if request.is_http2 and "host" not in request.headers:
+        fields = ((b"Host", request.authority.encode("utf-8", "surrogateescape")), *fields)
+    line = f"{request.method} {request.url} HTTP/1.1".encode("utf-8", "surrogateescape")
+    return encapsulate(HttpHead(line, fields), body_length)
+
+
+def _response_head(response: Response, body_length: int) -> bytes:
+    line = f"HTTP/1.1 {response.status_code} {response.reason or 'Unknown'}".encode("latin-1", "replace")
+    return encapsulate(HttpHead(line, response.headers.fields), body_length or None)

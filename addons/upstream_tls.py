@@ -1,0 +1,86 @@
+"""TLS towards the server: verified against the tenant's trust, and named when it is not good."""
+
+from collections.abc import Mapping
+from typing import cast
+
+from mitmproxy import connection
+from mitmproxy.tls import TlsData
+
+from addons.carry import HandshakeCount, conn_of, resumed
+from appliance.domain.ids import TenantId
+from appliance.domain.notes import ConnNotes, TlsNotes
+from appliance.domain.reason import Reason
+from certs.describe import describe
+from certs.trust import UpstreamTrust
+
+
+class UpstreamTls:
+    """``trusts``: whom each tenant believes."""
+
+    def __init__(self, trusts: Mapping[TenantId, UpstreamTrust], http2: frozenset[TenantId], count: HandshakeCount) -> None:
+        self._trusts = trusts
+        self._count = count
+        self._http2 = http2
+
+    def tls_start_server(self, data: TlsData) -> None:
+        server = cast(connection.Server, data.conn)
+        client = data.context.client
+        conn = conn_of(client)
+        tenant = conn.tenant or TenantId("")
+        server.sni = server.sni or client.sni or (server.address[0] if server.address else None)
+        server.alpn_offers = _offers(client, tenant in self._http2)
+        data.ssl_conn = self._trusts[tenant].connection(server.sni or "", server.alpn_offers)
+
+    def tls_established_server(self, data: TlsData) -> None:
+        conn = conn_of(data.context.client)
+        notes = conn.server_tls = _notes(data)
+        notes.verify = "ok"
+        server = cast(connection.Server, data.conn)
+        self._count("server", Reason.OK, (server.timestamp_tls_setup or 0.0) - (server.timestamp_tcp_setup or 0.0))
+
+    def tls_failed_server(self, data: TlsData) -> None:
+        """Name the cause, where the request that follows finds it: in the connection's error."""
+        conn = conn_of(data.context.client)
+        notes = conn.server_tls = _notes(data)
+        reason, detail = self._cause(conn, data, notes)
+        notes.verify = notes.error = f"{reason.word}: {detail}"
+        data.conn.error = notes.error
+        self._count("server", reason, 0.0)
+
+    def _cause(self, conn: ConnNotes, data: TlsData, notes: TlsNotes) -> tuple[Reason, str]:
+        detail = data.conn.error or "handshake failed"
+        if data.ssl_conn is None:
+            return Reason.UPSTREAM_TLS_FAILED, detail
+        verdict = self._trusts[conn.tenant or TenantId("")].verdict(data.ssl_conn)
+        if verdict.certificate is not None and notes.certificate is None:
+            notes.certificate = describe(verdict.certificate)
+        if verdict.reason is Reason.OK:
+            return Reason.UPSTREAM_TLS_FAILED, detail
+        return verdict.reason, verdict.detail
+
+
+def _offers(client: connection.Client, http2: bool) -> list[bytes]:
+    """What the client offered, of what we speak; a client without ALPN gets HTTP/1.1 end to end."""
+    offered = [name for name in client.alpn_offers if name == b"http/1.1" or (http2 and name == b"h2")]
+    if client.alpn and client.alpn in offered:
+        # The client's side is settled already (lazy connections). HTTP/2 is translated for a server that has none;
+        # offered nothing else, it would refuse the handshake (RFC 7301 section 3.2).
+        return [b"h2", b"http/1.1"] if client.alpn == b"h2" else [client.alpn]
+    return offered or [b"http/1.1"]
+
+
+def _notes(data: TlsData) -> TlsNotes:
+    server = data.conn
+    notes = TlsNotes(
+        version=server.tls_version or "",
+        cipher=server.cipher or "",
+        alpn=(server.alpn or b"").decode("ascii", "replace"),
+        sni=server.sni or "",
+        resumed=resumed(data.ssl_conn),
+    )
+    chain = [cert.to_cryptography() for cert in server.certificate_list]
+    if chain:
+        described = [describe(certificate) for certificate in chain[:10]]
+        notes.certificate = described[0]
+        notes.chain_sha256 = tuple(each.sha256 for each in described)
+    return notes

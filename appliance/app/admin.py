@@ -1,0 +1,221 @@
+"""The admin process: pages and REST, the audit drain, and the retention of the store."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+
+import uvicorn
+
+from appliance.app.beat import Heartbeat
+from appliance.app.parts import drain_seconds, stop_on, worker_count
+from appliance.app.paths import StatePaths
+from appliance.audit.drain import Drain
+from appliance.audit.feed import FeedStats
+from appliance.audit.query.search import AuditSearch
+from appliance.audit.sinks.base import Sink
+from appliance.audit.sinks.lines import JsonLinesSink
+from appliance.audit.sinks.store import StoreSink
+from appliance.config.root import AppConfig, Ca
+from appliance.config.tenant import Tenant
+from appliance.config.values import Listen
+from appliance.control.token import Verifier
+from appliance.domain.clock import SystemClock
+from appliance.storage.sqlite import SqliteStore, StoreError
+from appliance.telemetry.health import Health, HealthReader, HealthWriter, State
+from appliance.telemetry.metrics import Metrics
+from appliance.web.app import build
+from appliance.web.services import CaCertificate, HostNames, Services, TenantCard
+from certs import export
+from certs.authority import AuthorityError, load_public
+
+logger = logging.getLogger(__name__)
+
+RETENTION_INTERVAL = 3600.0
+LEAVE_MARGIN = 1.0
+"""Seconds beyond the workers' drain time; the supervisor kills a little later."""
+MAX_CONNECTIONS = 128
+
+
+async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: int) -> None:
+    """Serve until SIGTERM (then until the workers have drained, so that their last records are stored) or SIGINT."""
+    stop, received = stop_on((signal.SIGTERM, signal.SIGINT))
+    process = _Process(config, stop)
+    try:
+        await _serve(process, list(sockets.values()), stop, received)
+    finally:
+        await asyncio.to_thread(process.close)
+
+
+type _Signals = list[signal.Signals]
+
+
+async def _serve(process: "_Process", sockets: list[socket.socket], stop: asyncio.Event, received: _Signals) -> None:
+    server = _Server(_settings(process.application()))
+    helpers = [asyncio.create_task(work) for work in (process.beat.run(), process.retain())]
+    serving, stopping = asyncio.create_task(server.serve(sockets=sockets)), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done():
+            await process.wait_for_workers(received)
+        server.should_exit = True
+        await serving
+    finally:
+        for task in (*helpers, stopping):
+            task.cancel()
+        await asyncio.gather(*helpers, stopping, return_exceptions=True)
+
+
+class _Server(uvicorn.Server):
+    """Signals are ours: uvicorn would stop before the workers have drained."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _settings(application: object) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,  # type: ignore[arg-type]
+        loop="asyncio", http="h11", ws="none", lifespan="off", interface="asgi3", log_config=None,
+        log_level="warning", access_log=False,
+        # X-Forwarded-For would let a client choose the address under which its failed logins are counted
+        proxy_headers=False, server_header=False, limit_concurrency=MAX_CONNECTIONS, timeout_keep_alive=15,
+        timeout_graceful_shutdown=1, h11_max_incomplete_event_size=32 * 1024,
+    )  # fmt: skip
+
+
+class _Process:
+    """What the process is made of."""
+
+    def __init__(self, config: AppConfig, stop: asyncio.Event) -> None:
+        self.config = config
+        self._stop = stop
+        self._paths = paths = StatePaths(config.state_dir)
+        self._metrics = Metrics()
+        self._verifier = Verifier(paths.admin_token)
+        self._store = SqliteStore(config.audit.store.path or paths.audit_db)
+        self._drain = Drain(paths.spool, self._sinks())
+        self._counted: dict[str, FeedStats] = {}
+        self._ended = threading.Event()
+        self._workers = tuple(f"worker-{number}" for number in range(worker_count(config)))
+        self._reader = HealthReader(paths.run)
+        self.beat = Heartbeat(paths.run, "admin", self._metrics, self._sample)
+        self._drain.start()
+
+    def _sinks(self) -> list[Sink]:
+        lines = self.config.audit.json_lines
+        if lines is None:
+            return [StoreSink(self._store), JsonLinesSink(self._paths.audit_lines)]
+        return [StoreSink(self._store), JsonLinesSink(lines.path, lines.rotate_size, lines.keep)]
+
+    def application(self) -> object:
+        config = self.config
+        cas = {ca.name: _certificate(ca, self._paths) for ca in config.ca}
+        return build(
+            Services(
+                audit=AuditSearch(self._store),
+                health=self._health,
+                metrics=self._metrics.exposition,
+                verifier=self._verifier,
+                hosts=_hosts(config),
+                tenants={tenant.tenant_id: _card(tenant, cas.get(tenant.ca)) for tenant in config.tenant},
+                workers=self._workers,
+                draining=self._stop.is_set,
+            )
+        )
+
+    def _health(self) -> Health:
+        helpers = ("parent", "admin", *(["icap"] if self.config.icap_server else []))
+        return self._reader.read((*self._workers, *helpers))
+
+    def _sample(self, health: HealthWriter) -> None:
+        """For the heartbeat: the sinks' counters and states, and everyone's health as gauges."""
+        for name, stats in self._drain.stats().items():
+            self._count(name, stats)
+            health.set(f"audit_{name}", State.OK if stats.healthy else State.UNHEALTHY, stats.last_error)
+        for process in self._health().processes.values():
+            for component, item in process.components.items():
+                self._metrics.set("arcus_health_state", component, value=item.state.rank)
+
+    def _count(self, name: str, stats: FeedStats) -> None:
+        before = self._counted.get(name)
+        for metric, field in _COUNTERS.items():
+            amount = getattr(stats, field) - (getattr(before, field) if before else 0)
+            self._metrics.inc(metric, name, amount=amount)
+        self._metrics.set("arcus_audit_sink_lag_bytes", name, value=stats.lag_bytes)
+        self._counted[name] = stats
+
+    async def retain(self) -> None:
+        """Delete what is older than the configuration says, once an hour."""
+        while True:
+            try:
+                gone = await asyncio.to_thread(self._store.retain, self.config.audit.store.retention, self._ended)
+                if gone:
+                    logger.info("old audit events deleted", extra={"count": gone})
+            except StoreError as error:
+                logger.error("old audit events cannot be deleted", extra={"error": str(error)})
+            await asyncio.sleep(RETENTION_INTERVAL)
+
+    async def wait_for_workers(self, received: _Signals) -> None:
+        """Until no worker is left, for as long as they may drain; not at all after SIGINT."""
+        ends = SystemClock().monotonic() + drain_seconds(self.config) + LEAVE_MARGIN
+        while signal.SIGINT not in received and SystemClock().monotonic() < ends and self._a_worker_lives():  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+    def _a_worker_lives(self) -> bool:
+        processes = self._reader.read().processes
+        return any(name in processes and not processes[name].stale for name in self._workers)
+
+    def close(self) -> None:
+        """A last pass of the drain, then everything ends."""
+        self._ended.set()
+        self._drain.stop()
+        self._store.close()
+        self._verifier.close()
+
+
+_COUNTERS = {
+    "arcus_audit_sink_events_total": "events",
+    "arcus_audit_sink_errors_total": "errors",
+    "arcus_audit_sink_rejected_total": "rejected",
+}
+
+
+def _hosts(config: AppConfig) -> HostNames:
+    if config.admin is None:
+        raise ValueError("no admin in the configuration")
+    return host_names(config.admin.listen, config.admin.names)
+
+
+def host_names(listen: Listen, names: list[str]) -> HostNames:
+    """What clients may call this listener: its address, localhost, the names of the configuration."""
+    host = listen.address.host
+    always = {"localhost", "127.0.0.1", "::1", host, *names}
+    return HostNames(frozenset(always), any_address=host in ("0.0.0.0", "::"))
+
+
+def _certificate(ca: Ca, paths: StatePaths) -> CaCertificate | None:
+    """The CA's certificate alone; this process never opens a CA's key."""
+    try:
+        public = load_public(ca.name, ca.certificate or paths.ca / ca.name / "ca.pem", SystemClock())
+    except (AuthorityError, OSError) as error:
+        logger.error("the certificate of a CA cannot be shown", extra={"ca": ca.name, "error": str(error)})
+        return None
+    certificate = public.certificate
+    return CaCertificate(
+        name=ca.name,
+        subject=certificate.subject.rfc4514_string(),
+        sha256=export.fingerprints(public)["sha256"],
+        not_after=certificate.not_valid_after_utc.timestamp(),
+        pem=export.pem(public),
+        der=export.der(public),
+    )
+
+
+def _card(tenant: Tenant, ca: CaCertificate | None) -> TenantCard:
+    networks = tuple(str(network) for network in tenant.match.networks)
+    return TenantCard(tenant.tenant_id, tenant.tenant_name, tenant.status, networks, tuple(tenant.match.sni), ca)

@@ -1,0 +1,97 @@
+"""Keeps a clamd of our own running when the configuration asks for one and none answers."""
+
+import asyncio
+import contextlib
+import logging
+from pathlib import Path
+
+from appliance.app.paths import StatePaths
+from appliance.config.root import AppConfig, ClamdScanner
+from appliance.telemetry.health import HealthWriter, State
+from icap.server.clamav import ClamdFailed, ClamdTuning, ManagedClamd
+from icap.server.scanners.daemon import Daemon
+from icap.server.scanners.endpoint import Endpoint
+
+logger = logging.getLogger(__name__)
+
+SYSTEM_SOCKET = Path("/run/clamav/clamd.ctl")
+"""Where Debian's clamd listens."""
+RETRY = 5.0
+CHECK = 1.0
+EICAR_ONLY = "  scanner        EICAR test signatures only: for real protection, install ClamAV's databases (freshclam)"
+
+
+class ClamavKeeper:
+    """Traffic does not wait for clamd: until it answers, scans fail, and the tenants' ``icap_on_error`` decides."""
+
+    def __init__(self, scanner: ClamdScanner, paths: StatePaths, health: HealthWriter) -> None:
+        self._clamd = ManagedClamd(paths.clamd, ClamdTuning(max_size=scanner.max_size, threads=scanner.concurrency))
+        self._health = health
+        self._told = ""
+
+    @property
+    def socket(self) -> Path:
+        return self._clamd.socket
+
+    @property
+    def eicar_only(self) -> bool:
+        return self._clamd.signatures == "eicar-only"
+
+    async def run(self) -> None:
+        """Start clamd, and again when it dies, until cancelled; then end it."""
+        try:
+            while True:
+                await self._once()
+                await asyncio.sleep(RETRY)
+        finally:
+            await asyncio.to_thread(self._clamd.stop, 2.0)
+
+    async def _once(self) -> None:
+        self._set(State.DEGRADED, "clamd is loading its signatures; scans fail until it is ready")
+        try:
+            await asyncio.to_thread(
+                self._clamd.start, 180.0, lambda text, seconds: logger.info("clamd: %s, %.0f s", text, seconds)
+            )
+        except ClamdFailed as error:
+            self._failed(str(error))
+            return
+        self._told = ""
+        if self.eicar_only:
+            print(EICAR_ONLY, flush=True)
+        self._set(State.DEGRADED if self.eicar_only else State.OK, "EICAR test signatures only" if self.eicar_only else "")
+        while self._clamd.alive:  # noqa: ASYNC110 - a process gives no event
+            await asyncio.sleep(CHECK)
+        logger.error("clamd ended; it is started again")
+
+    def _failed(self, cause: str) -> None:
+        """Say it once: it is tried again every few seconds."""
+        if cause != self._told:
+            hint = "; on Debian: apt-get install clamav-daemon" if "not installed" in cause else ""
+            logger.error("clamd: %s%s; until it runs, scans fail and icap_on_error decides", cause, hint)
+        self._told = cause
+        self._set(State.UNHEALTHY, cause)
+
+    def _set(self, state: State, detail: str) -> None:
+        with contextlib.suppress(OSError):
+            self._health.set("clamd", state, detail)
+
+
+def with_running_clamd(config: AppConfig, system: Path = SYSTEM_SOCKET) -> AppConfig:
+    """``managed`` asks for a clamd of our own only where none answers: at the socket that is configured, or the system's.
+
+    The same configuration, with the scanner pointed at the clamd that runs, or at ours.
+    """
+    icap = config.icap_server
+    if icap is None or not icap.scanner.managed or icap.scanner.tcp:
+        return config
+    socket = icap.scanner.socket or system
+    answers = socket.exists() and Daemon(Endpoint.unix(socket)).ping()
+    chosen = {"socket": socket, "managed": False} if answers else {"socket": None}
+    scanner = icap.scanner.model_copy(update=chosen)
+    return config.model_copy(update={"icap_server": icap.model_copy(update={"scanner": scanner})})
+
+
+def keeper(config: AppConfig, paths: StatePaths, health: HealthWriter) -> ClamavKeeper | None:
+    """The keeper that the configuration asks for, if it does."""
+    scanner = config.icap_server.scanner if config.icap_server else None
+    return ClamavKeeper(scanner, paths, health) if scanner is not None and scanner.managed else None

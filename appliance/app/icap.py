@@ -1,0 +1,84 @@
+"""The ICAP server process: services, scanner, metrics."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Mapping
+
+from appliance.app.beat import Heartbeat
+from appliance.app.parts import stop_on
+from appliance.app.paths import StatePaths
+from appliance.config.root import AppConfig
+from appliance.config.root import IcapServer as IcapServerConfig
+from appliance.telemetry.health import HealthWriter, State
+from appliance.telemetry.metrics import Metrics
+from icap.server.adapt import standard_services
+from icap.server.clamav import ManagedClamd
+from icap.server.exchange import Account
+from icap.server.scanners.clamd import ClamdScanner, ClamdSettings
+from icap.server.scanners.endpoint import Endpoint
+from icap.server.server import IcapServer
+from icap.server.settings import ServerSettings
+
+
+async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: int) -> None:
+    """Serve until SIGTERM (exchanges finish) or SIGINT (at once)."""
+    if config.icap_server is None:
+        raise ValueError("no icap_server in the configuration")
+    stop, received = stop_on((signal.SIGTERM, signal.SIGINT))
+    paths, metrics = StatePaths(config.state_dir), Metrics()
+    scanner = _scanner(config.icap_server, paths)
+    settings = _settings(config.icap_server)
+    server = IcapServer(standard_services(scanner, settings, config.icap_server.preview), settings, Watch(metrics))
+
+    def sample(health: HealthWriter) -> None:
+        state = scanner.health
+        health.set("scanner", State.OK if state.up else State.UNHEALTHY, state.detail or scanner.engine)
+
+    beating = asyncio.create_task(Heartbeat(paths.run, "icap", metrics, sample).run())
+    await scanner.start()
+    await server.start(list(sockets.values()))
+    try:
+        await stop.wait()
+    finally:
+        await server.stop(0.0 if signal.SIGINT in received else 10.0)
+        await scanner.close()
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+
+
+def _scanner(config: IcapServerConfig, paths: StatePaths) -> ClamdScanner:
+    scanner = config.scanner
+    clamd = ManagedClamd(paths.clamd)
+    endpoint = Endpoint.tcp(scanner.tcp) if scanner.tcp else Endpoint.unix(scanner.socket or clamd.socket)
+    return ClamdScanner(
+        endpoint, ClamdSettings(timeout=scanner.timeout, concurrency=scanner.concurrency, max_size=scanner.max_size)
+    )
+
+
+def _settings(config: IcapServerConfig) -> ServerSettings:
+    return ServerSettings(
+        max_connections=config.max_connections,
+        idle_timeout=config.idle_timeout,
+        header_timeout=config.header_timeout,
+        body_timeout=config.body_timeout,
+    )
+
+
+class Watch:
+    """The server's events as metrics."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def connections(self, count: int) -> None:
+        self._metrics.set("arcus_icap_server_connections_active", value=count)
+
+    def refused(self) -> None:
+        self._metrics.inc("arcus_limits_total", "icap_connections")
+
+    def finished(self, account: Account) -> None:
+        self._metrics.inc("arcus_icap_server_requests_total", account.method, str(account.status))
+        if account.scan is not None:
+            self._metrics.inc("arcus_icap_server_scans_total", account.scan.outcome.value)
+            self._metrics.observe("arcus_icap_server_scan_seconds", value=account.scan.ms / 1000)

@@ -1,0 +1,67 @@
+"""`arcus run`: load, prepare the state directory, and hand over to the parent process."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+from appliance import telemetry
+from appliance.app.paths import StatePaths
+from appliance.config.load import load
+from appliance.demo import origin
+from appliance.domain.errors import ConfigError, Problem
+from appliance.telemetry.logs import configure
+
+
+def run(path: Path | None) -> int:
+    """Run the appliance until SIGTERM or SIGINT. Without a path: the embedded default. The exit status.
+
+    Raises:
+        ConfigError: the configuration, a CA, a port or the state directory cannot be used; nothing was started.
+    """
+    os.umask(0o077)
+    config = load(path or _embedded()).config
+    configure(config.log.level, config.log.target)
+    paths = StatePaths(config.state_dir)
+    try:
+        paths.create()
+    except OSError as error:
+        raise ConfigError([Problem(f"cannot be used: {error.strerror}", "state_dir", str(error.filename))]) from error
+    with _only_one(paths):
+        _forget_last_run(paths)
+        telemetry.setup(paths.metrics, fresh=True)
+        from appliance.app.parent_process import Parent  # prometheus_client may be imported only after the set-up above
+
+        return asyncio.run(Parent(config, paths, path).run())
+
+
+def _forget_last_run(paths: StatePaths) -> None:
+    """A run that was killed has left its health behind, and would be taken for this one's."""
+    for file in paths.run.glob("health-*.json"):
+        file.unlink(missing_ok=True)
+
+
+def _embedded() -> Path:
+    """The default's text, with the test origin's CA made before it is looked for."""
+    target = StatePaths(Path("state"))
+    target.root.mkdir(mode=0o700, exist_ok=True)
+    origin.ensure_ca(target.demo)
+    text = files("appliance.config").joinpath("embedded.yaml").read_text(encoding="utf-8")
+    copy = target.root / "default.yaml"
+    copy.write_text(text.replace("./state", str(target.root.absolute())), encoding="utf-8")
+    return copy
+
+
+@contextlib.contextmanager
+def _only_one(paths: StatePaths) -> Iterator[None]:
+    """Two appliances on one state directory would write each other's audit log."""
+    with (paths.run / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            message = "another Arcus is running on this directory; stop it, or set another state_dir"
+            raise ConfigError([Problem(message, "state_dir", str(paths.root))]) from error
+        yield

@@ -1,0 +1,65 @@
+"""Parts that more than one kind of process needs, built from the configuration."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterable
+
+from appliance.app.paths import StatePaths
+from appliance.config.root import AppConfig, Ca
+from appliance.config.values import Listen
+from appliance.domain.target import Target
+from certs.authority import Authority, load_or_create
+
+
+def authority(config: AppConfig, name: str) -> Authority:
+    """The CA of this name, made when it does not exist. Raises ConfigError when it cannot be used."""
+    ca = next(each for each in config.ca if each.name == name)
+    return _authority(ca, StatePaths(config.state_dir))
+
+
+def authorities(config: AppConfig) -> dict[str, Authority]:
+    paths = StatePaths(config.state_dir)
+    return {ca.name: _authority(ca, paths) for ca in config.ca}
+
+
+def _authority(ca: Ca, paths: StatePaths) -> Authority:
+    return load_or_create(
+        paths.ca, ca.name, ca.common_name, ca.key, ca.validity_days,
+        certificate=ca.certificate, private_key=ca.private_key,
+    )  # fmt: skip
+
+
+def own_listeners(config: AppConfig) -> list[Target]:
+    """Every address that the appliance itself listens on: no client may be sent there."""
+    listens: list[Listen] = [server.listen for server in config.server]
+    if config.icap_server is not None:
+        listens.append(config.icap_server.listen)
+    if config.admin is not None:
+        listens.append(config.admin.listen)
+    return [listen.address for listen in listens]
+
+
+def worker_count(config: AppConfig) -> int:
+    """How many workers the configuration asks for."""
+    return (os.cpu_count() or 1) if config.workers == "auto" else config.workers
+
+
+def drain_seconds(config: AppConfig) -> float:
+    """How long open tasks may take after SIGTERM: the longest that any listener allows."""
+    return max((server.timeouts.drain for server in config.server), default=0.0)
+
+
+def stop_on(signals: Iterable[signal.Signals]) -> tuple[asyncio.Event, list[signal.Signals]]:
+    """An event that any of the signals sets, and the list of those received."""
+    stop = asyncio.Event()
+    received: list[signal.Signals] = []
+
+    def note(which: signal.Signals) -> None:
+        received.append(which)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for each in signals:
+        loop.add_signal_handler(each, note, each)
+    return stop, received

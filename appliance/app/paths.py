@@ -1,0 +1,51 @@
+"""Where things are under ``state_dir``. Everything is created 0700 or 0600."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class StatePaths:
+    root: Path
+
+    @property
+    def ca(self) -> Path:
+        return self.root / "ca"
+
+    @property
+    def spool(self) -> Path:
+        return self.root / "spool"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "run" / "metrics"
+
+    @property
+    def audit_db(self) -> Path:
+        return self.root / "audit.db"
+
+    @property
+    def audit_lines(self) -> Path:
+        return self.root / "audit.jsonl"
+
+    @property
+    def admin_token(self) -> Path:
+        return self.root / "admin-token"
+
+    @property
+    def clamd(self) -> Path:
+        return self.root / "clamd"
+
+    @property
+    def demo(self) -> Path:
+        return self.root / "demo"
+
+    def create(self) -> None:
+        """Make the folders that exist from the start. Raises OSError naming the one that cannot be made."""
+        for folder in (self.root, self.ca, self.spool, self.run, self.metrics):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)

@@ -1,0 +1,113 @@
+"""What happened, counted: the worker's events as metrics."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from appliance.audit.outcome import action_of, event_type_of
+from appliance.domain.notes import ConnNotes, EscapeNotes, TaskNotes
+from appliance.domain.reason import Reason, Source
+from appliance.telemetry.metrics import Metrics
+from icap.client import ServiceEvent
+
+STEPS_EVERY = 16
+"""A task has some six steps, and a histogram costs more than all its other metrics: one task in sixteen is enough."""
+_OTHER_LIMITS = frozenset(
+    {
+        Reason.RATE_LIMITED, Reason.RESOURCE_EXHAUSTED, Reason.BODY_TOO_LARGE, Reason.UPSTREAM_TIMEOUT,
+        Reason.UPSTREAM_HEADER_TOO_LARGE,
+    }
+)  # fmt: skip
+
+
+class Traffic:
+    """``server_types``: each listener's type, by name.
+
+    What every task counts is tallied (``Metrics.tally``); refusals are few, and written at once: a crash must not lose them.
+    """
+
+    def __init__(self, metrics: Metrics, server_types: Mapping[str, str]) -> None:
+        self._metrics = metrics
+        self._types = server_types
+        self._tasks = 0
+
+    def task(self, notes: TaskNotes) -> None:
+        """One task ended."""
+        tally, server = self._metrics.tally, notes.conn.client.server
+        tally("arcus_server_requests_total", server, self._types.get(server, "")).inc()
+        tally("arcus_server_response_seconds", server).observe(max(0.0, (notes.ended or time.time()) - notes.started))
+        if notes.decision is not None:
+            tally("arcus_policy_decisions_total", notes.decision.action.value, notes.decision.level or "none").inc()
+        for text in notes.not_scanned:
+            tally("arcus_icap_not_scanned_total", text.rpartition(": ")[2]).inc()
+        self._tenant(notes)
+        if notes.reason is not Reason.OK:
+            tally("arcus_server_errors_total", notes.reason.word, notes.reason.source.value).inc()
+        self._tasks += 1
+        if self._tasks % STEPS_EVERY == 1:
+            self._steps(notes)
+
+    def _tenant(self, notes: TaskNotes) -> None:
+        tally, tenant = self._metrics.tally, notes.conn.tenant or "none"
+        tally("arcus_tenant_requests_total", tenant, action_of(notes)).inc()
+        if notes.request_bytes:
+            tally("arcus_tenant_bytes_total", tenant, "in").inc(notes.request_bytes)
+        if notes.response_bytes:
+            tally("arcus_tenant_bytes_total", tenant, "out").inc(notes.response_bytes)
+        if event_type_of(notes) == "block":
+            tally("arcus_tenant_blocked_total", tenant, notes.reason.word).inc()
+
+    def _steps(self, notes: TaskNotes) -> None:
+        for step, ms in notes.steps.items():
+            self._metrics.tally("arcus_server_step_seconds", step).observe(ms / 1000)
+
+    def connection(self, conn: ConnNotes) -> None:
+        """One client connection ended."""
+        tally, server = self._metrics.tally, conn.client.server
+        tally("arcus_server_bytes_total", server, "in").inc(conn.bytes_in)
+        tally("arcus_server_bytes_total", server, "out").inc(conn.bytes_out)
+        if conn.tls_decision is not None:
+            tally("arcus_tls_decisions_total", conn.tls_decision.action.value).inc()
+
+    def handshake(self, side: str, reason: Reason, seconds: float) -> None:
+        """One TLS handshake ended; only those that succeeded have a time worth a histogram."""
+        self._metrics.tally("arcus_tls_handshakes_total", side, reason.word).inc()
+        if reason is Reason.OK:
+            self._metrics.tally("arcus_tls_handshake_seconds", side).observe(max(0.0, seconds))
+
+    def connected(self, notes: EscapeNotes) -> None:
+        """A way out was made."""
+        if notes.path and "connect" in notes.ms:
+            self._metrics.tally("arcus_escaper_connect_seconds", notes.path[-1]).observe(notes.ms["connect"] / 1000)
+
+    def authenticated(self, reason: Reason) -> None:
+        """Credentials were checked, or asked for."""
+        self._metrics.inc("arcus_auth_total", reason.word)
+
+    def scan(self, notes: TaskNotes) -> None:
+        """One ICAP transaction ended; it is the last in the notes."""
+        verdict = notes.scans[-1]
+        tally = self._metrics.tally
+        tally("arcus_icap_transactions_total", verdict.method, verdict.outcome.value).inc()
+        tally("arcus_icap_seconds", verdict.method).observe(verdict.ms / 1000)
+        tally("arcus_icap_bytes_total", verdict.method).inc(verdict.size)
+        if verdict.reason is not Reason.OK:
+            tally("arcus_icap_errors_total", verdict.reason.word).inc()
+
+    def icap_event(self, event: ServiceEvent) -> None:
+        """A service came up or was suspended."""
+        if event.kind == "suspended":
+            self._metrics.inc("arcus_icap_errors_total", "suspended")
+
+    def limit(self, reason: Reason) -> None:
+        """A connection or a message was stopped; counted here when a limit did it, and not a decision or the other side."""
+        by_client = reason.source is Source.CLIENT and reason is not Reason.CLIENT_CLOSED
+        if by_client or reason in _OTHER_LIMITS:
+            self._metrics.inc("arcus_limits_total", reason.word)
+
+    def refused(self, server: str) -> Callable[[str, Reason], None]:
+        """Counts connections closed before a byte was parsed; they have no audit record, or a flood would fill the log."""
+
+        def count(_ip: str, reason: Reason) -> None:
+            self._metrics.inc("arcus_server_connections_refused_total", server, reason.word)
+
+        return count

@@ -1,0 +1,206 @@
+"""Every field an event can have, once: the documentation, the query language and the tests read this table."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    TEXT = "text"
+    IP = "address"
+    NUMBER = "number"
+    TIME = "time"
+    FLAG = "true or false"
+    LIST = "list of text"
+    MAP = "numbers by name"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """``name`` is dotted for a part of an object. ``column``: the database column, for what is filtered by an index or a
+    plain comparison. ``array``: the list of objects that the field is in."""
+
+    name: str
+    kind: Kind
+    about: str
+    column: str = ""
+    array: str = ""
+
+
+_TEXT, _IP, _NUMBER, _TIME, _FLAG, _LIST = Kind.TEXT, Kind.IP, Kind.NUMBER, Kind.TIME, Kind.FLAG, Kind.LIST
+
+CORE = (
+    Field("id", _TEXT, "The task's id, a ULID: sorts by the start of the task. The block page shows it.", "id"),
+    Field("conn_id", _TEXT, "The client connection's id; all tasks of one connection share it.", "conn_id"),
+    Field("tenant_id", _TEXT, "The tenant; empty when none was found.", "tenant_id"),
+    Field("user_id", _TEXT, "The authenticated user; empty without one.", "user_id"),
+    Field("event_type", _TEXT, "`connection`, `request`, `response`, `block`, `allow` or `error`.", "event_type"),
+    Field("kind", _TEXT, "`request`, `tunnel`, `connection` or `websocket`."),
+    Field("source_ip", _IP, "The client's address.", "source_ip"),
+    Field("source_port", _NUMBER, "The client's port."),
+    Field("server", _TEXT, "Name of the listener."),
+    Field("destination_host", _TEXT, "Host the task wanted, normalised.", "target_host"),
+    Field("destination_port", _NUMBER, "Port the task wanted; 0 when unknown.", "target_port"),
+    Field("method", _TEXT, "HTTP method.", "method"),
+    Field("url", _TEXT, "URL, without user and password, with masked parameters; `host:port` for a tunnel.", "url"),
+    Field("user_agent", _TEXT, "User-Agent of the request.", "user_agent"),
+    Field("status", _NUMBER, "Status sent to the client; 0 for none.", "response_code"),
+    Field("bytes_sent", _NUMBER, "Bytes of the response body, or of a relay, to the client.", "bytes_sent"),
+    Field("bytes_received", _NUMBER, "Bytes of the request body, or of a relay, from the client.", "bytes_received"),
+    Field("duration_ms", _NUMBER, "From start to end, in milliseconds.", "duration_ms"),
+    Field("blocked", _FLAG, "The appliance refused or stopped it.", "blocked"),
+    Field("action", _TEXT, "`allow`, `block`, `redirect`, `require_auth`, or `fail`: allowed, but not done.", "action"),
+    Field("reason", _TEXT, "Why it ended so: the reason word, `ok` when nothing was wrong.", "block_reason"),
+    Field("rule", _TEXT, "The rule that decided.", "rule"),
+    Field("stage", _TEXT, "Last stage: accepted, identified, decided, connected, sent, responded, finished."),
+    Field("started_at", _TIME, "Start of the task, seconds since the epoch."),
+    Field("created_at", _TIME, "End of the task, when the event was made, seconds since the epoch.", "created_at"),
+)
+
+DETAIL = (
+    Field("scheme", _TEXT, "http, https, ws, wss, connect, socks, tcp."),
+    Field("http_version", _TEXT, "As the client spoke it."),
+    Field("referer", _TEXT, "Masked like `url`."),
+    Field("request_type", _TEXT, "Content-Type of the request."),
+    Field("response_type", _TEXT, "Content-Type of the response."),
+    Field("upstream_status", _NUMBER, "Status the server sent."),
+    Field("websocket_frames", Kind.MAP, "Messages from the client and from the server, a list of two numbers."),
+    Field("reason_source", _TEXT, "Who caused it: none, client, upstream, policy, icap, internal."),
+    Field("detail", _TEXT, "More on the reason, for a person."),
+    Field("signature", _TEXT, "First signature that a scan found.", "signature"),
+    Field("decision", _TEXT, "What the access policy said: allow, block, redirect, require_auth."),
+    Field("level", _TEXT, "Where the deciding rule stands: tenant, user, site."),
+    Field("policies", _LIST, "Every policy evaluated, in order."),
+    Field("decrypt", _TEXT, "Decision of the decryption rules: intercept, splice, block."),
+    Field("decrypt_rule", _TEXT, "The decryption rule that decided."),
+    Field("decrypt_text", _TEXT, "The reason that the operator wrote into that rule."),
+    Field("user_group", _TEXT, "The user's group."),
+    Field("tenant_method", _TEXT, "How the tenant was found: listener, header, network, name, default."),
+    Field("tenant_detail", _TEXT, "What matched."),
+    Field("listen_ip", _IP, "Address the client connected to."),
+    Field("listen_port", _NUMBER, "Port the client connected to."),
+    Field("protocol", _TEXT, "How the client speaks to us: http, connect, socks5, tproxy."),
+    Field("tunnel", _TEXT, "The tunnel's target that the request came through."),
+    Field("original_dst", _TEXT, "Destination before a redirection by the firewall."),
+    Field("conn_started_at", _TIME, "When the client connection was accepted."),
+    Field("conn_requests", _NUMBER, "Requests on the connection so far."),
+    Field("conn_bytes_received", _NUMBER, "Bytes from the client on the connection so far."),
+    Field("conn_bytes_sent", _NUMBER, "Bytes to the client on the connection so far."),
+    Field("events", _LIST, "Things worth a word, such as `tenant_header_ignored`."),
+    Field("escaper", _TEXT, "The root escaper that was asked."),
+    Field("not_scanned", _LIST, "Why a body passed without a scan: no_service, streamed, websocket, spliced, not_sampled."),
+    Field("steps", Kind.MAP, "Milliseconds by step, an object."),
+)
+
+HELLO = (
+    Field("client_hello.sni", _TEXT, "Server name in the ClientHello."),
+    Field("client_hello.alpn", _LIST, "Protocols the client offers."),
+    Field("client_hello.versions", _LIST, "TLS versions the client offers, as numbers (772 is TLS 1.3)."),
+    Field("client_hello.ech", _FLAG, "The ClientHello carries Encrypted Client Hello."),
+    Field("client_hello.ja3", _TEXT, "JA3 fingerprint."),
+    Field("client_hello.ja4", _TEXT, "JA4 fingerprint."),
+)
+
+
+def _tls(side: str, about: str) -> tuple[Field, ...]:
+    return (
+        Field(f"{side}.version", _TEXT, f"TLS version, {about}."),
+        Field(f"{side}.cipher", _TEXT, f"Cipher suite, {about}."),
+        Field(f"{side}.alpn", _TEXT, f"Protocol agreed on, {about}."),
+        Field(f"{side}.sni", _TEXT, f"Server name, {about}."),
+        Field(f"{side}.resumed", _FLAG, "The session was resumed."),
+        Field(f"{side}.verify", _TEXT, "`ok`, or why verification failed."),
+        Field(f"{side}.error", _TEXT, "Why the handshake failed."),
+        Field(f"{side}.certificate.sha256", _TEXT, "Fingerprint of the certificate, hex."),
+        Field(f"{side}.certificate.subject", _TEXT, "Its subject."),
+        Field(f"{side}.certificate.issuer", _TEXT, "Its issuer."),
+        Field(f"{side}.certificate.serial", _TEXT, "Its serial number."),
+        Field(f"{side}.certificate.not_before", _TIME, "Start of its validity."),
+        Field(f"{side}.certificate.not_after", _TIME, "End of its validity."),
+        Field(f"{side}.certificate.names", _LIST, "Its names."),
+        Field(f"{side}.chain_sha256", _LIST, "Fingerprints of the chain."),
+    )
+
+
+ESCAPE = (
+    Field("escape.path", _LIST, "Every escaper walked, from the root to the leaf."),
+    Field("escape.rules", _LIST, "The rule that chose, for each router."),
+    Field("escape.next_hop", _TEXT, "Who was connected to: the server, or a parent proxy."),
+    Field("escape.resolved_ip", _IP, "Address the name stood for."),
+    Field("escape.local_addr", _TEXT, "Our address on that connection."),
+    Field("escape.tries", _NUMBER, "Connects tried."),
+    Field("escape.reused", _FLAG, "The connection was there already."),
+    Field("escape.error", _TEXT, "Why the way out failed."),
+)
+
+SCANS = tuple(
+    Field(f"scans.{name}", kind, about, array="scans")
+    for name, kind, about in (
+        ("service", _TEXT, "URI of the ICAP service."),
+        ("method", _TEXT, "REQMOD or RESPMOD."),
+        ("outcome", _TEXT, "clean, modified, blocked, error, bypassed, skipped."),
+        ("reason", _TEXT, "Reason word, when it is not `ok`."),
+        ("signature", _TEXT, "What the scanner found."),
+        ("icap_status", _NUMBER, "ICAP status."),
+        ("istag", _TEXT, "ISTag: changes with the database."),
+        ("engine", _TEXT, "Scanner and database version."),
+        ("ms", _NUMBER, "Milliseconds of the transaction."),
+        ("size", _NUMBER, "Bytes scanned."),
+        ("sha256", _TEXT, "SHA-256 of the body."),
+        ("detail", _TEXT, "More, for a person."),
+        ("headers", _LIST, "Headers of the verdict, a list of name and value."),
+    )
+)
+
+FIELDS: dict[str, Field] = {
+    field.name: field
+    for field in (
+        *CORE,
+        *DETAIL,
+        *HELLO,
+        *_tls("client_tls", "between client and appliance"),
+        *_tls("server_tls", "between appliance and server"),
+        *ESCAPE,
+        *SCANS,
+    )
+}
+
+ALIASES = {
+    "tenant": "tenant_id",
+    "user": "user_id",
+    "type": "event_type",
+    "client": "source_ip",
+    "client_ip": "source_ip",
+    "src_ip": "source_ip",
+    "ip": "source_ip",
+    "host": "destination_host",
+    "target_host": "destination_host",
+    "port": "destination_port",
+    "target_port": "destination_port",
+    "response_code": "status",
+    "block_reason": "reason",
+    "virus": "signature",
+    "time": "created_at",
+    "duration": "duration_ms",
+    "agent": "user_agent",
+    "connection": "conn_id",
+    "sni": "client_hello.sni",
+    "ja3": "client_hello.ja3",
+    "ja4": "client_hello.ja4",
+    "sha256": "scans.sha256",
+}
+
+
+def find_field(name: str) -> Field | None:
+    """By name or alias; case does not matter."""
+    key = name.lower()
+    return FIELDS.get(ALIASES.get(key, key))
+
+
+def markdown() -> str:
+    """The tables of docs/audit.md."""
+    rows = ["| field | kind | column | meaning |", "|---|---|---|---|"]
+    for field in FIELDS.values():
+        column = f"`{field.column}`" if field.column else ""
+        name = field.name.replace("scans.", "scans[].")
+        rows.append(f"| `{name}` | {field.kind.value} | {column} | {field.about} |")
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,1 @@
+"""Asking for events: filters, one-line queries, and the SQL they become."""

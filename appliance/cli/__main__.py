@@ -1,0 +1,5 @@
+"""`python -m appliance.cli` is `arcus`."""
+
+from appliance.cli.root import main
+
+main()

@@ -1,0 +1,124 @@
+"""`arcus ca`: signing CAs. The private key is never shown and never exported."""
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
+from appliance.config.root import AppConfig, Ca
+
+if TYPE_CHECKING:
+    from certs.authority import PublicAuthority
+
+app = typer.Typer(name="ca", help="Signing CAs, by tenant.", no_args_is_help=True, rich_markup_mode=None)
+
+TenantOption = Annotated[str, typer.Option("--tenant", metavar="ID", help="Whose CA.")]
+
+
+class Format(StrEnum):
+    PEM = "pem"
+    DER = "der"
+    P12 = "p12"
+
+
+@app.command(epilog=examples("arcus ca init -c arcus.yaml"))
+def init(config: ConfigOption, as_json: JsonOption = False) -> None:
+    """Make the CAs that do not exist yet. `arcus run` does this, too."""
+    from appliance.app.parts import authorities
+    from appliance.app.paths import StatePaths
+
+    loaded = load_config(config).config
+    os.umask(0o077)
+    StatePaths(loaded.state_dir).create()
+    made = authorities(loaded)
+    if as_json:
+        print_json([_described(loaded, ca, made[ca.name].public) for ca in loaded.ca])
+        return
+    for ca in loaded.ca:
+        print(f"{ca.name}: {_file(loaded, ca)} sha256 {made[ca.name].fingerprint}")
+
+
+@app.command(epilog=examples("arcus ca show -c arcus.yaml", "arcus ca show -c arcus.yaml --tenant tenant-a --json"))
+def show(config: ConfigOption, tenant: TenantOption = "", as_json: JsonOption = False) -> None:
+    """Show the CA of a tenant, or all."""
+    loaded = load_config(config).config
+    wanted = [_of_tenant(loaded, tenant)] if tenant else loaded.ca
+    described = [_described(loaded, ca, _load(loaded, ca)) for ca in wanted]
+    if as_json:
+        print_json(described)
+        return
+    for each in described:
+        print(f"{each.pop('name')}:")
+        for key, value in each.items():
+            print(f"  {key.replace('_', ' '):12} {', '.join(value) if isinstance(value, list) else value}")
+
+
+@app.command(
+    epilog=examples(
+        "arcus ca export -c arcus.yaml --tenant tenant-a > ca.pem",
+        "arcus ca export -c arcus.yaml --tenant tenant-a --format p12 -o ca.p12",
+    )
+)
+def export(
+    config: ConfigOption,
+    tenant: TenantOption = "default",
+    form: Annotated[
+        Format, typer.Option("--format", metavar="pem|der|p12", help="pem, der (Windows, Android) or p12.")
+    ] = Format.PEM,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to; else standard output.")
+    ] = None,
+) -> None:
+    """Write the certificate that clients of a tenant install."""
+    from certs import export as forms
+
+    loaded = load_config(config).config
+    authority = _load(loaded, _of_tenant(loaded, tenant))
+    write = {Format.PEM: forms.pem, Format.DER: forms.der, Format.P12: forms.p12}[form]
+    if output is not None:
+        output.write_bytes(write(authority))
+    elif form is not Format.PEM and sys.stdout.isatty():
+        raise CliError(f"{form.value} is binary, and standard output is a terminal", "add -o FILE")
+    else:
+        sys.stdout.buffer.write(write(authority))
+
+
+def _of_tenant(config: AppConfig, tenant: str) -> Ca:
+    found = next((each for each in config.tenant if each.tenant_id == tenant), None)
+    if found is None:
+        known = ", ".join(each.tenant_id for each in config.tenant)
+        raise CliError(f"no tenant is named {tenant!r}", f"there are: {known}")
+    return next(ca for ca in config.ca if ca.name == found.ca)
+
+
+def _file(config: AppConfig, ca: Ca) -> Path:
+    return ca.certificate or config.state_dir / "ca" / ca.name / "ca.pem"
+
+
+def _load(config: AppConfig, ca: Ca) -> "PublicAuthority":
+    from appliance.domain.clock import SystemClock
+    from certs.authority import load_public
+
+    file = _file(config, ca)
+    if not file.exists():
+        raise CliError(f"the CA {ca.name!r} does not exist yet: {file}", "make it with `arcus ca init`")
+    return load_public(ca.name, file, SystemClock())
+
+
+def _described(config: AppConfig, ca: Ca, authority: "PublicAuthority") -> dict[str, Any]:
+    from certs.export import fingerprints
+
+    certificate = authority.certificate
+    return {
+        "name": ca.name,
+        "file": str(_file(config, ca)),
+        "subject": certificate.subject.rfc4514_string(),
+        "not_before": certificate.not_valid_before_utc.isoformat(),
+        "not_after": certificate.not_valid_after_utc.isoformat(),
+        **fingerprints(authority),
+        "tenants": [tenant.tenant_id for tenant in config.tenant if tenant.ca == ca.name],
+    }

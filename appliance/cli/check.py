@@ -1,0 +1,89 @@
+"""`arcus check`"""
+
+import sys
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from appliance.cli.output import FAILED, ConfigOption, JsonOption, examples, finish, print_json
+from appliance.config.graph import mermaid
+from appliance.config.load import Loaded, load
+from appliance.domain.errors import ConfigError, Problem
+
+
+class Graph(StrEnum):
+    MERMAID = "mermaid"
+
+
+GraphOption = Annotated[
+    Graph | None, typer.Option("--graph", metavar="mermaid", help="Print servers, tenants and escapers as a graph.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    lines = ("arcus check -c arcus.yaml", "arcus check -c arcus.yaml --json", "arcus check -c arcus.yaml --graph mermaid")
+    app.command(epilog=examples(*lines))(check)
+
+
+def check(config: ConfigOption, as_json: JsonOption = False, graph: GraphOption = None) -> None:
+    """Check a configuration. Exit status 1 and one line per problem, as FILE:LINE: PATH: MESSAGE, when it cannot be used."""
+    try:
+        loaded = load(config)
+        _build(loaded)
+    except ConfigError as error:
+        _refuse(error.problems, as_json)
+    if graph is not None:
+        print(mermaid(loaded.config), end="")
+    elif as_json:
+        print_json({"ok": True, "problems": [], "warnings": _plain(loaded.warnings), "summary": _summary(loaded)})
+    else:
+        for warning in loaded.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        counts = ", ".join(f"{number} {what}" for what, number in _summary(loaded).items())
+        print(f"{config}: ok ({counts}; {len(loaded.warnings)} warnings)")
+
+
+def _refuse(problems: list[Problem], as_json: bool) -> None:
+    if as_json:
+        print_json({"ok": False, "problems": _plain(problems), "warnings": []})
+    for problem in problems if not as_json else []:
+        print(problem, file=sys.stderr)
+    finish(FAILED)
+
+
+def _build(loaded: Loaded) -> None:
+    """What only the parts themselves can tell: CA files that must not sign, URLs that nobody may be sent to."""
+    from appliance.explain import Explainer
+    from certs.authority import load_or_create
+
+    problems: list[Problem] = []
+    for ca in loaded.config.ca:
+        if ca.certificate is not None:
+            try:
+                load_or_create(
+                    loaded.config.state_dir, ca.name, ca.common_name, certificate=ca.certificate, private_key=ca.private_key
+                )
+            except ConfigError as error:
+                problems += error.problems
+    try:
+        Explainer(loaded.config).close()
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+
+
+def _summary(loaded: Loaded) -> dict[str, int]:
+    config = loaded.config
+    return {
+        "servers": len(config.server),
+        "tenants": len(config.tenant),
+        "escapers": len(config.escaper),
+        "auditors": len(config.auditor),
+    }
+
+
+def _plain(problems: list[Problem] | tuple[Problem, ...]) -> list[dict[str, Any]]:
+    return [asdict(problem) for problem in problems]

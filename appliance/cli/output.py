@@ -1,0 +1,55 @@
+"""What commands have in common: options, answers on standard output, problems on standard error."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from appliance.config.load import Loaded, load
+from appliance.domain.errors import ArcusError
+from appliance.domain.text import printable
+
+OK, FAILED, USAGE = 0, 1, 2
+
+ConfigOption = Annotated[
+    Path,
+    typer.Option("-c", "--config", metavar="FILE", envvar="ARCUS_CONFIG", help="The configuration file.", show_envvar=True),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class CliError(ArcusError):
+    """What a person did wrong, or what is not there, and what to do about it."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def load_config(path: Path) -> Loaded:
+    """Load. Warnings are what `arcus check` and `arcus run` tell; every other command would repeat them. Raises ConfigError."""
+    return load(path)
+
+
+def print_json(value: Any) -> None:
+    """One document; what JSON does not know is written as text."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]], width: int = 60) -> str:
+    """Columns as wide as their widest cell. Cells cannot drive the terminal, whatever is in them."""
+    cells = [list(headings), *([printable(str(cell), width) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    return "\n".join("  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in cells)
+
+
+def examples(*lines: str) -> str:
+    """An epilog. Click keeps the lines of a paragraph that begins with a backspace."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def finish(code: int = OK) -> NoReturn:
+    """End the command with this exit status."""
+    raise typer.Exit(code)

@@ -1,0 +1,38 @@
+"""`arcus user`"""
+
+import getpass
+import sys
+
+import typer
+
+from appliance.cli.output import CliError, examples
+
+app = typer.Typer(name="user", help="Users of the proxy.", no_args_is_help=True, rich_markup_mode=None)
+
+MAX_PASSWORD = 1024
+
+
+@app.command("hash", epilog=examples("arcus user hash", 'printf %s "$PASSWORD" | arcus user hash'))
+def hash_password() -> None:
+    """Read a password and print its argon2id hash, for password_hash of a static user.
+
+    From standard input, or asked for, without an echo, at a terminal. It is never an argument: others could see it in
+    the list of processes.
+    """
+    from appliance.identity.hashes import make
+
+    print(make(_read()))
+
+
+def _read() -> str:
+    if sys.stdin.isatty():
+        password = getpass.getpass("Password: ")
+        if password != getpass.getpass("Again: "):
+            raise CliError("the two are not the same", "try again")
+    else:
+        password = sys.stdin.readline(MAX_PASSWORD + 2).removesuffix("\n").removesuffix("\r")
+    if not password:
+        raise CliError("no password was given", "give one line on standard input")
+    if len(password) > MAX_PASSWORD:
+        raise CliError(f"longer than {MAX_PASSWORD} characters")
+    return password

@@ -1,0 +1,94 @@
+"""What is inspected: the ``auditor`` list."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from appliance.config.values import Domain, FilePath, IcapUri, Name, Network, Node, Port, Seconds, Size
+
+
+class UpstreamTrust(Node):
+    """Roots for verifying servers, besides the system's. Our own CAs are never trusted upstream."""
+
+    ca_files: list[FilePath] = []
+    """PEM files with further roots."""
+    system_roots: bool = True
+    """Trust the roots of this machine."""
+
+
+class DecryptRule(Node):
+    """One decryption rule; all conditions given must hold. Rules are asked in order, the first match decides."""
+
+    name: Name
+    """Stands in the audit record."""
+    action: Literal["intercept", "splice", "block"]
+    """intercept: decrypt. splice: relay as it is. block: refuse."""
+    hosts: list[Domain] = []
+    """SNI, CONNECT host or original destination: ``host`` or ``.suffix``."""
+    ports: list[Port] = []
+    """Destination ports."""
+    networks: list[Network] = []
+    """Source addresses."""
+    users: list[str] = []
+    """Names of users."""
+    reason: str = ""
+    """Stands in the audit record, and on the page for ``block``."""
+
+
+class TlsInterception(Node):
+    """Decryption of TLS."""
+
+    upstream_trust: UpstreamTrust = UpstreamTrust()
+    """Whom to trust upstream."""
+    rules: list[DecryptRule] = []
+    """Asked in order; the first match decides."""
+    splice: list[Domain] = []
+    """Short form of a splice rule; asked after ``rules``, together with ``block``."""
+    block: list[Domain] = []
+    """Short form of a block rule."""
+    default_action: Literal["intercept", "splice", "block"] = "intercept"
+    """When no rule matches."""
+    connection_strategy: Literal["eager", "lazy"] = "eager"
+    """eager: connect to the server before answering the client's handshake. lazy: when a request is known."""
+    http2: bool = True
+    """Offer HTTP/2 to clients and servers."""
+
+
+class Auditor(Node):
+    """How traffic is looked into. Tenants name one."""
+
+    name: Name
+    """What tenants and servers refer to it by."""
+    tls_interception: TlsInterception | None = TlsInterception()
+    """null: no TLS is decrypted, everything is spliced and recorded so."""
+    icap_reqmod_service: IcapUri | None = None
+    """``icap://host:1344/service`` (or ``icaps:``) that requests go to; absent: requests are not scanned."""
+    icap_respmod_service: IcapUri | None = None
+    """The same for responses."""
+    icap_on_error: Literal["block", "bypass"] = "block"
+    """What happens when a service cannot be asked: refuse the traffic, or pass it and record that it was not scanned."""
+    icap_connect_timeout: Seconds = 2.0
+    """Connecting to a service."""
+    icap_timeout: Seconds = 30.0
+    """One transaction, from the first byte sent to the last received."""
+    icap_max_connections: int = Field(64, ge=1)
+    """Connections to one service, per worker."""
+    icap_block_page: Literal["ours", "service"] = "ours"
+    """Whose page a person sees when an ICAP service blocks: ours names rule, reason and request id."""
+    icap_send_identity: bool = True
+    """X-Client-IP, X-Authenticated-User, X-Subscriber-ID and X-Tenant-ID to the service."""
+    oversize: Literal["block", "bypass"] = "block"
+    """Bodies larger than ``max_scan_size``: blocked, or streamed on without a scan and recorded as such."""
+    max_scan_size: Size = 25 * 1024 * 1024
+    """The largest body that is sent to a service."""
+    ranges: Literal["whole", "pass"] = "whole"
+    """Range requests whose answers are scanned: ask for the whole instead, or scan each piece alone (a signature that lies
+    across two pieces is then not found)."""
+    event_stream: Literal["block", "bypass"] = "block"
+    """text/event-stream and other answers without an end, which cannot be held back for a scan."""
+    websocket: Literal["block", "bypass"] = "bypass"
+    """WebSocket messages are not scanned: refuse the upgrade, or relay and record it."""
+    unknown_protocol: Literal["block", "bypass"] = "block"
+    """Tunnels that speak neither TLS nor HTTP."""
+    application_audit_ratio: float = Field(1.0, ge=0.0, le=1.0)
+    """Share of client connections that are scanned; the others are recorded as ``not_sampled``."""

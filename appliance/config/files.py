@@ -1,0 +1,118 @@
+"""The files that a configuration names: there, readable, and what they are taken for."""
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path as File
+from typing import Final
+
+from appliance.config.document import Path
+from appliance.config.server import HttpProxy
+from appliance.config.view import View
+
+MAX_FILE_BYTES: Final = 4 * 1024 * 1024
+"""A bundle of all public roots is 250 KB."""
+_MAX_SOCKET_PATH: Final = 107
+"""sun_path has 108 bytes, the terminating zero included (unix(7))."""
+
+
+def check_files(view: View) -> None:
+    for path, file in _certificates(view):
+        if problem := _readable(file) or _no_certificates(file):
+            view.error(path, f"{file}: {problem}")
+    for path, certificate, key in _pairs(view):
+        _check_pair(view, path, certificate, key)
+    _scanner(view)
+    state = view.config.state_dir
+    if state.exists() and not state.is_dir():
+        view.error(("state_dir",), f"{state}: is no folder")
+
+
+def _certificates(view: View) -> Iterator[tuple[Path, File]]:
+    """Files of roots."""
+    for path, auditor in view.each("auditor"):
+        for index, file in enumerate(auditor.tls_interception.upstream_trust.ca_files if auditor.tls_interception else []):
+            yield (*path, "tls_interception", "upstream_trust", "ca_files", index), file
+    for path, escaper in view.each("escaper"):
+        client = getattr(escaper, "tls_client", None)
+        if client is not None and client.ca_certificate is not None:
+            yield (*path, "tls_client", "ca_certificate"), client.ca_certificate
+
+
+def _pairs(view: View) -> Iterator[tuple[Path, File | None, File | None]]:
+    for path, ca in view.each("ca"):
+        if ca.certificate is not None or ca.private_key is not None:
+            yield path, ca.certificate, ca.private_key
+    for path, server in view.each("server"):
+        if isinstance(server, HttpProxy) and server.tls is not None:
+            yield (*path, "tls"), server.tls.certificate, server.tls.private_key
+
+
+def _check_pair(view: View, path: Path, certificate: File | None, key: File | None) -> None:
+    if certificate is None or key is None:
+        given, absent = ("certificate", "private_key") if key is None else ("private_key", "certificate")
+        view.error((*path, given), f"{given} is given without {absent}")
+        return
+    files = (("certificate", certificate), ("private_key", key))
+    unreadable = [(name, file, problem) for name, file in files if (problem := _readable(file))]
+    for name, file, problem in unreadable:
+        view.error((*path, name), f"{file}: {problem}")
+    if not unreadable:
+        _belong_together(view, path, certificate, key)
+
+
+def _belong_together(view: View, path: Path, certificate: File, key: File) -> None:
+    if problem := _no_certificates(certificate):
+        view.error((*path, "certificate"), f"{certificate}: {problem}")
+        return
+    asked: list[bool] = []
+
+    def passphrase() -> str:
+        asked.append(True)
+        return ""
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, passphrase)
+    except (ssl.SSLError, ValueError, OSError) as error:
+        view.error((*path, "private_key"), f"{key}: {_pair_problem(error, bool(asked), certificate)}")
+
+
+def _pair_problem(error: Exception, encrypted: bool, certificate: File) -> str:
+    if encrypted:
+        return "the private key is protected by a passphrase"
+    reason = getattr(error, "reason", None) or str(error)
+    if "KEY_VALUES_MISMATCH" in reason or "KEY_TYPE_MISMATCH" in reason:
+        return f"the private key does not belong to the certificate in {certificate}"
+    if "KEY_TOO_SMALL" in reason or "MD_TOO_WEAK" in reason:
+        return f"too weak: {reason.lower().replace('_', ' ')}"
+    return "holds no private key in PEM form"
+
+
+def _readable(file: File) -> str:
+    try:
+        with file.open("rb") as stream:
+            return "is empty" if not stream.read(1) else "is larger than 4 MiB" if file.stat().st_size > MAX_FILE_BYTES else ""
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
+def _no_certificates(file: File) -> str:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
+    except (ssl.SSLError, OSError):
+        return "holds no certificate in PEM form"
+    return ""
+
+
+def _scanner(view: View) -> None:
+    scanner = view.config.icap_server.scanner if view.config.icap_server else None
+    if scanner is None:
+        return
+    where = ("icap_server", "scanner")
+    if scanner.socket is not None and len(str(scanner.socket).encode()) > _MAX_SOCKET_PATH:
+        view.error((*where, "socket"), f"longer than {_MAX_SOCKET_PATH} bytes, which no socket can have")
+    elif scanner.socket is not None and scanner.tcp is not None:
+        view.error(where, "give socket or tcp, not both")
+    elif scanner.socket is None and scanner.tcp is None and not scanner.managed:
+        view.error(where, "give socket or tcp, or set managed: true")
+    elif scanner.socket is not None and not scanner.managed and not scanner.socket.exists():
+        view.warn((*where, "socket"), f"{scanner.socket}: not there; until clamd listens, nothing can be scanned")

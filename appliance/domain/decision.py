@@ -1,0 +1,53 @@
+"""Decisions: an action, the rule that took it, and the reason word."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from appliance.domain.reason import Reason
+
+
+class Action(Enum):
+    ALLOW = "allow"
+    BLOCK = "block"
+    REDIRECT = "redirect"
+    REQUIRE_AUTH = "require_auth"
+
+
+class TlsAction(Enum):
+    """What happens to a TLS connection: squid calls these bump, splice and terminate."""
+
+    INTERCEPT = "intercept"
+    SPLICE = "splice"
+    BLOCK = "block"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The outcome of the access policy (tenant, then user, then site: the first that does not allow wins)."""
+
+    action: Action
+    reason: Reason = Reason.OK
+    rule: str = ""
+    level: str = ""
+    """``tenant``, ``user`` or ``site``: where the deciding rule stands."""
+    message: str = ""
+    """The operator's text for the person, shown on the page."""
+    redirect_url: str = ""
+    applied: tuple[str, ...] = ()
+    """Every policy that was evaluated and allowed, in order, then the deciding one."""
+
+    @property
+    def allowed(self) -> bool:
+        return self.action is Action.ALLOW
+
+
+@dataclass(frozen=True, slots=True)
+class TlsDecision:
+    """The outcome of the decryption rules."""
+
+    action: TlsAction
+    rule: str = "default"
+    text: str = ""
+
+
+ALLOW = Decision(Action.ALLOW)

@@ -1,0 +1,80 @@
+"""What a decision may look at, and nothing else: a decision is a pure function of these."""
+
+from dataclasses import dataclass, field
+
+from appliance.domain.ids import TenantId
+from appliance.domain.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFacts:
+    """The client's side of a connection, known before any byte is parsed."""
+
+    ip: str
+    port: int
+    server: str
+    """Name of the listener in the configuration."""
+    listen_ip: str = ""
+    listen_port: int = 0
+    trusted_peer: bool = False
+    """The peer is listed in the listener's ``trusted_proxies``."""
+
+
+@dataclass(frozen=True, slots=True)
+class HelloFacts:
+    """A TLS ClientHello (RFC 8446 section 4.1.2), as seen without consuming it."""
+
+    sni: str = ""
+    alpn: tuple[str, ...] = ()
+    versions: tuple[int, ...] = ()
+    ciphers: tuple[int, ...] = ()
+    signature_algorithms: tuple[int, ...] = ()
+    has_ech: bool = False
+    ja3: str = ""
+    ja4: str = ""
+
+    @property
+    def accepts_ecdsa(self) -> bool:
+        """Whether a P-256 ECDSA leaf can be served: ecdsa_secp256r1_sha256 is 0x0403 (RFC 8446 section 4.2.3)."""
+        return not self.signature_algorithms or 0x0403 in self.signature_algorithms
+
+
+@dataclass(frozen=True, slots=True)
+class UserFacts:
+    """An authenticated user. ``group`` is the user group's name in the configuration."""
+
+    name: str
+    group: str
+    dst_ports: frozenset[int] | None = None
+    dst_hosts: frozenset[str] | None = None
+    """Allowed hosts, ``.suffix`` for a name and everything below it; None allows all."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """What is known of one request or tunnel when a decision is made. Unknown is empty."""
+
+    tenant: TenantId
+    client: ClientFacts
+    target: Target
+    scheme: str = ""
+    """``http``, ``https``, ``connect``, ``socks``, ``tcp``, ``ws``, ``wss``."""
+    method: str = ""
+    path: str = ""
+    host_header: str = ""
+    """Host or :authority as a normalised host, when it differs from ``target.host``."""
+    sni: str = ""
+    user: UserFacts | None = None
+    original_ip: str = ""
+    """The address that a redirected client dialled, where ``target`` has the name from its ClientHello instead."""
+    headers: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every host name this request claims, each judged on its own: a fronted name gains nothing."""
+        return tuple(dict.fromkeys(name for name in (self.target.host, self.sni, self.host_header) if name))
+
+    @property
+    def url(self) -> str:
+        scheme = self.scheme if self.scheme in ("http", "https", "ws", "wss") else ""
+        return f"{scheme}://{self.target}{self.path}" if scheme else str(self.target)

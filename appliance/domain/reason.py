@@ -1,0 +1,188 @@
+"""Reason words: one enum that audit records, metric labels, block pages and the documentation share.
+
+A reason says why a task ended the way it did. Each word carries the HTTP status that a client sees when there is
+a response to send, the party that caused it, and one sentence for a person.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Source(Enum):
+    """Who caused it."""
+
+    NONE = "none"
+    CLIENT = "client"
+    UPSTREAM = "upstream"
+    POLICY = "policy"
+    ICAP = "icap"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    status: int
+    source: Source
+    text: str
+
+
+class Reason(Enum):
+    """The word is the value. ``Reason("port_denied").status`` is 403."""
+
+    word: str
+    status: int
+    source: Source
+    text: str
+
+    def __new__(cls, word: str, about: _About) -> "Reason":
+        member = object.__new__(cls)
+        member._value_ = word
+        member.word, member.status, member.source, member.text = word, about.status, about.source, about.text
+        return member
+
+    OK = "ok", _About(200, Source.NONE, "The task finished normally.")
+
+    # the client
+    CLIENT_CLOSED = "client_closed", _About(499, Source.CLIENT, "The client closed the connection before the end.")
+    CLIENT_SILENT = "client_silent", _About(408, Source.CLIENT, "The client sent nothing within the time limit.")
+    HEADER_TIMEOUT = "header_timeout", _About(408, Source.CLIENT, "The request header did not arrive within the time limit.")
+    BODY_TIMEOUT = "body_timeout", _About(408, Source.CLIENT, "The request body stalled longer than the idle limit.")
+    IDLE_TIMEOUT = "idle_timeout", _About(408, Source.CLIENT, "The connection was idle longer than the limit.")
+    HANDSHAKE_TIMEOUT = "handshake_timeout", _About(408, Source.CLIENT, "The handshake did not finish within the time limit.")
+    BAD_REQUEST = "bad_request", _About(400, Source.CLIENT, "The request does not follow the HTTP grammar.")
+    AMBIGUOUS_MESSAGE = (
+        "ambiguous_message",
+        _About(400, Source.CLIENT, "The message can be read in two ways, so it is not forwarded."),
+    )
+    HEADER_TOO_LARGE = "header_too_large", _About(431, Source.CLIENT, "The message header is larger than the limit.")
+    TOO_MANY_HEADERS = "too_many_headers", _About(431, Source.CLIENT, "The message has more header fields than the limit.")
+    URL_TOO_LONG = "url_too_long", _About(414, Source.CLIENT, "The request target is longer than the limit.")
+    CHUNK_EXTENSION_TOO_LONG = (
+        "chunk_extension_too_long",
+        _About(400, Source.CLIENT, "A chunk extension is longer than the limit."),
+    )
+    TRAILERS_TOO_LARGE = "trailers_too_large", _About(400, Source.CLIENT, "The trailer section is larger than the limit.")
+    HTTP2_FLOOD = "http2_flood", _About(400, Source.CLIENT, "More HTTP/2 frames or streams per second than the limit.")
+    BAD_SOCKS = "bad_socks", _About(400, Source.CLIENT, "The SOCKS negotiation is malformed.")
+    SOCKS_COMMAND = "socks_command_unsupported", _About(405, Source.CLIENT, "The SOCKS command is not supported.")
+    BAD_CLIENT_HELLO = "bad_client_hello", _About(400, Source.CLIENT, "The TLS ClientHello is malformed or too large.")
+    CLIENT_TLS_FAILED = "client_tls_failed", _About(400, Source.CLIENT, "The TLS handshake with the client failed.")
+    CLIENT_REJECTED_LEAF = (
+        "client_rejected_leaf",
+        _About(400, Source.CLIENT, "The client refused our certificate: the CA is not installed, or the name is pinned."),
+    )
+    UNKNOWN_PROTOCOL = (
+        "unknown_protocol",
+        _About(400, Source.CLIENT, "The protocol is not known, and what cannot be inspected is not relayed."),
+    )
+    TOO_MANY_CONNECTIONS = (
+        "too_many_connections",
+        _About(503, Source.CLIENT, "The client has more connections open than the limit."),
+    )
+
+    # the upstream side
+    DNS_FAILED = "dns_failed", _About(502, Source.UPSTREAM, "The name could not be resolved.")
+    CONNECT_REFUSED = "connect_refused", _About(502, Source.UPSTREAM, "The server refused the connection.")
+    CONNECT_TIMEOUT = "connect_timeout", _About(504, Source.UPSTREAM, "The server did not accept the connection in time.")
+    CONNECT_FAILED = "connect_failed", _About(502, Source.UPSTREAM, "The connection to the server failed.")
+    UPSTREAM_CLOSED = (
+        "upstream_closed",
+        _About(502, Source.UPSTREAM, "The server closed the connection before its answer was complete."),
+    )
+    UPSTREAM_TIMEOUT = "upstream_timeout", _About(504, Source.UPSTREAM, "The server did not answer in time.")
+    UPSTREAM_PROTOCOL = "upstream_protocol", _About(502, Source.UPSTREAM, "The server's answer does not follow the protocol.")
+    UPSTREAM_AMBIGUOUS = (
+        "upstream_ambiguous",
+        _About(502, Source.UPSTREAM, "The server's answer can be read in two ways, so it is not forwarded."),
+    )
+    UPSTREAM_HEADER_TOO_LARGE = (
+        "upstream_header_too_large",
+        _About(502, Source.UPSTREAM, "The server's answer has a header larger than the limit."),
+    )
+    UPSTREAM_AUTH_FAILED = "upstream_auth_failed", _About(502, Source.UPSTREAM, "The parent proxy refused our credentials.")
+    UPSTREAM_PROXY_REFUSED = "upstream_proxy_refused", _About(502, Source.UPSTREAM, "The parent proxy refused to connect.")
+    UPSTREAM_TLS_FAILED = "upstream_tls_failed", _About(502, Source.UPSTREAM, "The TLS handshake with the server failed.")
+    UPSTREAM_CERT_EXPIRED = "upstream_cert_expired", _About(502, Source.UPSTREAM, "The server's certificate has expired.")
+    UPSTREAM_CERT_NOT_YET_VALID = (
+        "upstream_cert_not_yet_valid",
+        _About(502, Source.UPSTREAM, "The server's certificate is not valid yet."),
+    )
+    UPSTREAM_CERT_WRONG_HOST = (
+        "upstream_cert_wrong_host",
+        _About(502, Source.UPSTREAM, "The server's certificate is for another name."),
+    )
+    UPSTREAM_CERT_SELF_SIGNED = (
+        "upstream_cert_self_signed",
+        _About(502, Source.UPSTREAM, "The server's certificate is self-signed."),
+    )
+    UPSTREAM_CERT_UNTRUSTED = (
+        "upstream_cert_untrusted",
+        _About(502, Source.UPSTREAM, "The server's certificate is signed by an authority that is not trusted."),
+    )
+    UPSTREAM_CERT_INCOMPLETE = (
+        "upstream_cert_incomplete_chain",
+        _About(502, Source.UPSTREAM, "The server did not send the intermediate certificates."),
+    )
+    UPSTREAM_CERT_REVOKED = "upstream_cert_revoked", _About(502, Source.UPSTREAM, "The server's certificate has been revoked.")
+    UPSTREAM_CERT_WEAK = (
+        "upstream_cert_weak",
+        _About(502, Source.UPSTREAM, "The server's certificate uses a weak key or signature."),
+    )
+    UPSTREAM_CERT_INVALID = (
+        "upstream_cert_invalid",
+        _About(502, Source.UPSTREAM, "The server's certificate does not pass verification."),
+    )
+
+    # decisions
+    NO_TENANT = "no_tenant", _About(403, Source.POLICY, "No tenant matches this client.")
+    TENANT_SUSPENDED = "tenant_suspended", _About(403, Source.POLICY, "The tenant is suspended.")
+    NETWORK_DENIED = "network_denied", _About(403, Source.POLICY, "The client's network may not use this listener.")
+    AUTH_REQUIRED = "auth_required", _About(407, Source.POLICY, "Proxy authentication is required.")
+    AUTH_FAILED = "auth_failed", _About(407, Source.POLICY, "The user name or the password is wrong.")
+    USER_BLOCKED = "user_blocked", _About(403, Source.POLICY, "The user is blocked.")
+    SOURCE_DENIED = "source_denied", _About(403, Source.POLICY, "The user may not connect from this address.")
+    PORT_DENIED = "port_denied", _About(403, Source.POLICY, "The destination port is not allowed.")
+    HOST_DENIED = "host_denied", _About(403, Source.POLICY, "The destination host is not allowed.")
+    POLICY_BLOCKED = "policy_blocked", _About(403, Source.POLICY, "A policy blocks this request.")
+    POLICY_REDIRECTED = "policy_redirected", _About(302, Source.POLICY, "A policy redirects this request.")
+    DECRYPT_BLOCKED = "decrypt_blocked", _About(403, Source.POLICY, "A decryption rule blocks this connection.")
+    NO_ESCAPER = "no_escaper", _About(503, Source.POLICY, "No way out is configured for this tenant.")
+    DENIED_BY_ESCAPER = "denied_by_escaper", _About(403, Source.POLICY, "The way out for this destination is closed.")
+    EGRESS_DENIED = "egress_denied", _About(403, Source.POLICY, "The destination's address may not be reached from here.")
+    RATE_LIMITED = "rate_limited", _About(429, Source.POLICY, "More requests than the limit.")
+    RESOURCE_EXHAUSTED = "resource_exhausted", _About(503, Source.POLICY, "A resource limit is reached.")
+    BODY_TOO_LARGE = (
+        "body_too_large",
+        _About(413, Source.POLICY, "The body is larger than what is inspected, and what is not inspected is not passed."),
+    )
+    NOT_SCANNABLE = (
+        "not_scannable",
+        _About(403, Source.POLICY, "The content cannot be scanned, and what is not scanned is not passed."),
+    )
+
+    # scanning
+    MALWARE_FOUND = "malware_found", _About(403, Source.ICAP, "The scanner found malware.")
+    ICAP_BLOCKED = "icap_blocked", _About(403, Source.ICAP, "An ICAP service blocked the message.")
+    ICAP_TIMEOUT = "icap_timeout", _About(503, Source.ICAP, "The ICAP service did not answer in time.")
+    ICAP_UNREACHABLE = "icap_unreachable", _About(503, Source.ICAP, "The ICAP service cannot be reached.")
+    ICAP_ERROR = "icap_error", _About(503, Source.ICAP, "The ICAP service answered with an error.")
+    ICAP_PROTOCOL = "icap_protocol_error", _About(503, Source.ICAP, "The ICAP service's answer does not follow the protocol.")
+    ICAP_OVERLOAD = "icap_overload", _About(503, Source.ICAP, "The ICAP service has more work than it takes.")
+    SCANNER_UNREACHABLE = (
+        "scanner_unreachable",
+        _About(503, Source.ICAP, "The scanner behind the ICAP service cannot be reached."),
+    )
+    SCANNER_TIMEOUT = "scanner_timeout", _About(503, Source.ICAP, "The scanner did not finish in time.")
+    SCANNER_ERROR = "scanner_error", _About(503, Source.ICAP, "The scanner answered with an error.")
+
+    # ourselves
+    INTERNAL_ERROR = "internal_error", _About(500, Source.INTERNAL, "An error in the appliance; the task was stopped.")
+    SHUTTING_DOWN = "shutting_down", _About(503, Source.INTERNAL, "The appliance is shutting down.")
+
+
+_BY_WORD = {reason.word: reason for reason in Reason}
+
+
+def reason_of(message: str) -> Reason | None:
+    """The reason that an error message starts with (``word`` or ``word: detail``), if it starts with one."""
+    return _BY_WORD.get(message.partition(":")[0])

@@ -1,0 +1,39 @@
+"""What a scan said about a message."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from appliance.domain.reason import Reason
+
+
+class Outcome(Enum):
+    CLEAN = "clean"
+    MODIFIED = "modified"
+    BLOCKED = "blocked"
+    ERROR = "error"
+    """The scan failed and the policy for failures is to block."""
+    BYPASSED = "bypassed"
+    """The scan failed and the tenant's configuration lets the message pass."""
+    SKIPPED = "skipped"
+    """Not scanned, on purpose; ``detail`` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanVerdict:
+    """One ICAP transaction, as it stands in the audit record (times in milliseconds, sizes in bytes)."""
+
+    service: str
+    method: str
+    outcome: Outcome
+    reason: Reason = Reason.OK
+    signature: str = ""
+    icap_status: int = 0
+    istag: str = ""
+    engine: str = ""
+    """Scanner and database version, as the service states it (``X-Arcus-Scanner`` or ISTag)."""
+    ms: float = 0.0
+    size: int = 0
+    sha256: str = ""
+    detail: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    """X-Infection-Found, X-Virus-ID, X-Violations-Found, X-Response-Info: control characters removed."""

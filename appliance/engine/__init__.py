@@ -1,0 +1,1 @@
+"""Sockets to flows: listeners, peeking, the connection handler, hook dispatch, the splice lane, workers."""

@@ -1,0 +1,452 @@
+"""One client connection through mitmproxy's layers: our subclass of its connection handler.
+
+What differs from the stock handler: no task and no lock per event or hook (events wait in a queue, hooks run inline from
+the table), output of one event goes out in one write, connections are opened by the dialer, each phase has a deadline,
+and an exception anywhere closes the connection instead of letting it pass.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, cast
+
+from mitmproxy import options as moptions
+from mitmproxy.connection import Client, Connection, ConnectionState, Server
+from mitmproxy.http import HTTPFlow
+from mitmproxy.proxy import commands, events, layer, server
+
+from appliance.domain.errors import TaskError
+from appliance.domain.notes import ConnNotes, EscapeNotes
+from appliance.domain.reason import Reason
+from appliance.egress.escaper import Dialed
+from appliance.engine.context import TaskContext
+from appliance.engine.hooks import HookTable
+from appliance.engine.inline_tls import InlineTls, inlined
+from appliance.engine.options import LayerOptions
+from appliance.engine.phases import Phases
+from appliance.engine.stream import SERVER_READ_LIMIT, ClientStream, close_soon
+
+logger = logging.getLogger(__name__)
+
+WRITE_HIGH = 262_144
+"""Bytes waiting in a write buffer above which reading of the other side pauses."""
+
+
+class Dial(Protocol):
+    def __call__(self, conn: ConnNotes, address: tuple[str, int], protocol: str) -> Awaitable[Dialed]: ...
+
+
+class Ending(Protocol):
+    """Who is told when flows end outside their hooks."""
+
+    def flow_failed(self, flow: HTTPFlow, reason: Reason, detail: str, hook: str) -> None:
+        """A hook failed: put an error page in place, or mark the flow as killed, and record it if no hook will."""
+
+    def flow_blamed(self, flow: HTTPFlow, reason: Reason) -> None:
+        """Why a flow is about to fail, before its error hook says how."""
+
+    def connection_ended(self, conn: ConnNotes, live: list[HTTPFlow], reason: Reason, detail: str, *, served: bool) -> None:
+        """The connection is over; ``live`` are flows whose end no hook has seen; ``served``: it carried a request."""
+
+
+class TaskHandler(server.ConnectionHandler):
+    """Runs the layers of one client connection until it ends or another lane takes over."""
+
+    def __init__(
+        self,
+        conn: ConnNotes,
+        stream: ClientStream,
+        options: LayerOptions,
+        hooks: HookTable,
+        dial: Dial,
+        ending: Ending,
+        phases: Phases,
+        choose: Callable[[layer.NextLayer], None],
+    ) -> None:
+        client = Client(
+            peername=(conn.client.ip, conn.client.port),
+            sockname=(conn.client.listen_ip, conn.client.listen_port),
+            timestamp_start=conn.started,
+            state=ConnectionState.OPEN,
+        )
+        client.arcus = conn  # type: ignore[attr-defined]
+        # No super().__init__: it would make a watchdog, two locks and a first layer that are not used here.
+        self.client = client
+        self.context = TaskContext(client, cast(moptions.Options, options))
+        self.transports = {client: server.ConnectionIO(reader=stream.reader, writer=stream.writer)}
+        self.wakeup_timer = set()
+        self.conn = conn
+        self.stream = stream
+        self.phases = phases
+        self._choose = choose
+        self.handed_over = False
+        self.backlog: Callable[[], int] = lambda: 0
+        """Bytes that the HTTP layer holds for a client that does not take them."""
+        self._client_moved = asyncio.Event()
+        self.may_hand_over = False
+        self.reason, self.detail = Reason.OK, ""
+        self._requests_before = conn.requests
+        self._hooks = hooks
+        self._dial = dial
+        self._ending = ending
+        self._aborted = False
+        self._queue: deque[events.Event] = deque()
+        self._processing = False
+        self._layer_chosen = False
+        self._out: dict[Connection, list[bytes]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def run(self, top: layer.Layer) -> bool:
+        """Run ``top`` until the connection ends. True: a CONNECT waits in the reader, and the stream is still open."""
+        self._top: layer.Layer | InlineTls = top
+        task = asyncio.current_task()
+        self.transports[self.client].handler = task
+        try:
+            self._process(events.Start())
+            await self.handle_connection(self.client)
+        except asyncio.CancelledError:
+            # Also how the layers close the client ("closed by command"); a real cancellation ends the task just the same.
+            if task is not None:
+                task.uncancel()
+        finally:
+            self._finish()
+        return self.handed_over
+
+    def _finish(self) -> None:
+        self.client.timestamp_end = time.time()
+        for timer in self.wakeup_timer:
+            timer.cancel()
+        for io in list(self.transports.values()):
+            if io.handler is not None and io.handler is not asyncio.current_task():
+                io.handler.cancel("client disconnected")
+        for task in self._tasks:
+            task.cancel()
+        reason = self.reason if self.reason is not Reason.OK else Reason.CLIENT_CLOSED
+        served = self.handed_over or self.conn.requests > self._requests_before
+        self._ending.connection_ended(self.conn, list(self.phases.live.values()), reason, self.detail, served=served)
+
+    def abort(self, reason: Reason, detail: str = "") -> None:
+        """End the connection now, for ``reason``; the first reason stays.
+
+        The layers see nothing more of it: what they were about to send was judged by nobody.
+        """
+        if self.reason is Reason.OK:
+            self.reason, self.detail = reason, detail
+        self._aborted = True
+        self.stream.close()  # nothing is left to say: a client that broke a limit is not waited for
+        io = self.transports.get(self.client)
+        if io is not None and io.handler is not None:
+            io.handler.cancel(reason.word)
+
+    def check_deadline(self, now: float) -> None:
+        self.phases.check(now, self)
+
+    def drop_servers(self, reason: Reason) -> None:
+        """Close every upstream connection: their streams fail with ``reason``."""
+        for flow in self.phases.live.values():
+            self._ending.flow_blamed(flow, reason)
+        for connection, io in list(self.transports.items()):
+            if connection is not self.client and io.handler is not None:
+                io.handler.cancel(reason.word)
+
+    @property
+    def idle(self) -> bool:
+        return not self.phases.live
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    async def handle_connection(self, connection: Connection) -> None:
+        """Read one side until its end, then keep it for writing while the layers want it (half-close)."""
+        io = self.transports[connection]
+        reader = cast(asyncio.StreamReader, io.reader)
+        from_client = connection is self.client
+        cancelled: asyncio.CancelledError | None = None
+        while True:
+            try:
+                if from_client and self.may_hand_over and await self._connect_follows():
+                    self.handed_over = True
+                    return
+                data = await reader.read(SERVER_READ_LIMIT)
+            except OSError:
+                data = b""
+            except asyncio.CancelledError as error:
+                cancelled = error
+                break
+            if not data:
+                break
+            self._received(connection, data, from_client)
+            try:
+                await self._drain()
+                if not from_client and self.backlog() > WRITE_HIGH:
+                    await self._client_takes()
+            except asyncio.CancelledError as error:
+                cancelled = error
+                break
+        await self._closed(connection, cancelled)
+
+    async def _client_takes(self) -> None:
+        """Wait until an HTTP/2 client has opened its window: what it does not take is not read from the server."""
+        while self.backlog() > WRITE_HIGH:
+            self._client_moved.clear()
+            await self._client_moved.wait()
+
+    async def _connect_follows(self) -> bool:
+        """Whether the next bytes are a CONNECT that follows a finished exchange. Consumes nothing."""
+        stream = self.stream.reader
+        data = await stream.peek(1)
+        # asked when bytes are there: the exchange that was open when the wait began may be over
+        while self.phases.between_requests and data and len(data) < 8 and b"CONNECT ".startswith(data):
+            longer = await stream.peek_more(len(data))
+            if longer == data:
+                break
+            data = longer
+        return self.phases.between_requests and data.startswith(b"CONNECT ")
+
+    def _received(self, connection: Connection, data: bytes, from_client: bool) -> None:
+        self.phases.activity(from_client, len(data))
+        if from_client:
+            self.conn.bytes_in += len(data)
+        self._process(events.DataReceived(connection, data))
+        if from_client:
+            self._client_moved.set()
+            self.phases.after_client_data()
+
+    async def _closed(self, connection: Connection, cancelled: asyncio.CancelledError | None) -> None:
+        if cancelled is None:
+            connection.state &= ~ConnectionState.CAN_READ
+        else:
+            connection.state = ConnectionState.CLOSED
+        self._process(events.ConnectionClosed(connection))
+        if connection.state is ConnectionState.CAN_WRITE:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError as error:
+                cancelled = error
+        io = self.transports.pop(connection, None)
+        # The client's stream is closed where it was opened (engine.lanes), so that our last words can arrive.
+        if io is not None and io.writer is not None and connection is not self.client:
+            with contextlib.suppress(OSError):
+                close_soon(cast(asyncio.StreamWriter, io.writer).transport)
+        if cancelled is not None:
+            raise cancelled
+
+    async def _drain(self) -> None:
+        for io in list(self.transports.values()):
+            writer = cast(asyncio.StreamWriter | None, io.writer)
+            if writer is not None and writer.transport.get_write_buffer_size() > WRITE_HIGH:
+                try:
+                    await writer.drain()
+                except OSError as error:
+                    if io.handler is not None:
+                        io.handler.cancel(f"error sending data: {error}")
+
+    # -- opening ----------------------------------------------------------------------------------------------------
+
+    async def open_connection(self, command: commands.OpenConnection) -> None:
+        connection = command.connection
+        connection.arcus_party = party_of(self.conn)
+        started = time.time()
+        connection.timestamp_start = started
+        try:
+            opened = await self._dialed(connection)
+        except TaskError as error:
+            self._open_failed(command, connection, error)
+            return
+        except asyncio.CancelledError:
+            self.transports.pop(connection, None)
+            raise
+        connection.timestamp_tcp_setup = time.time()
+        connection.state = ConnectionState.OPEN
+        connection.peername = opened.writer.get_extra_info("peername")[:2]
+        connection.sockname = opened.writer.get_extra_info("sockname")[:2]
+        self._remember(connection, opened.notes)
+        if opened.absolute_form:
+            connection.arcus_parent_auth = opened.proxy_authorization or ""
+        self.transports[connection] = server.ConnectionIO(
+            handler=asyncio.current_task(), reader=opened.reader, writer=opened.writer
+        )
+        self._process(events.OpenConnectionCompleted(command, None))
+        try:
+            await self.handle_connection(connection)
+        finally:
+            connection.timestamp_end = time.time()
+
+    async def _dialed(self, connection: Server) -> Dialed:
+        if not connection.address:
+            raise TaskError(Reason.BAD_REQUEST, "no destination")
+        try:
+            return await self._dial(self.conn, connection.address, "tls" if connection.tls else "http")
+        except TaskError:
+            raise
+        except Exception as error:
+            logger.exception("dialing %s failed", connection.address)
+            raise TaskError(Reason.INTERNAL_ERROR, type(error).__name__) from error
+
+    def _open_failed(self, command: commands.OpenConnection, connection: Server, error: TaskError) -> None:
+        connection.error = str(error)
+        connection.timestamp_end = time.time()
+        self._remember(connection, getattr(error, "escape", None))
+        self.transports.pop(connection, None)
+        self._process(events.OpenConnectionCompleted(command, str(error)))
+
+    def _remember(self, connection: Server, notes: EscapeNotes | None) -> None:
+        connection.arcus = notes
+        self.conn.escape = notes
+
+    # -- events and commands ----------------------------------------------------------------------------------------
+
+    async def server_event(self, event: events.Event) -> None:
+        self._process(event)
+
+    async def handle_hook(self, hook: commands.StartHook) -> None:
+        """Never called: hooks are run by ``_start_hook``."""
+        raise AssertionError(hook.name)
+
+    def _process(self, event: events.Event) -> None:
+        """Feed one event to the layers and carry out what they command. Re-entrant calls are queued, in order."""
+        self._queue.append(event)
+        if self._processing or self._aborted:
+            return
+        self._processing = True
+        try:
+            while self._queue and not self._aborted:
+                for command in self._top.handle_event(self._queue.popleft()):
+                    self._execute(command)
+                    if self._aborted:
+                        break
+            if self._layer_chosen:
+                self._layer_chosen = False
+                self._top = inlined(self._top) or self._top  # between two events: no layer is in the middle of one
+        except Exception:
+            logger.exception("the protocol layers failed; the connection is closed")
+            self._queue.clear()
+            self.abort(Reason.INTERNAL_ERROR, "protocol layers")
+        finally:
+            self._processing = False
+            if self._out:
+                self._flush_all()
+
+    def _execute(self, command: commands.Command) -> None:
+        if isinstance(command, commands.SendData):
+            if command.connection in self.transports:
+                self._out.setdefault(command.connection, []).append(command.data)
+        elif isinstance(command, commands.StartHook):
+            self._start_hook(command)
+        elif isinstance(command, commands.OpenConnection):
+            task = self._spawn(self.open_connection(command))
+            self.transports[command.connection] = server.ConnectionIO(handler=task)
+        elif isinstance(command, commands.CloseConnection):
+            self._close(command)
+        elif isinstance(command, commands.RequestWakeup):
+            self.wakeup_timer.add(self._spawn(self.wakeup(command)))
+        elif not isinstance(command, commands.Log):
+            raise RuntimeError(f"unexpected command: {command}")
+
+    def _spawn(self, coroutine: Awaitable[None]) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _run_now(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """A task that runs at once until it waits: a hook that waits for nothing costs no turn of the loop, and a
+        connection that ends right now does not leave a hook that was never begun."""
+        task: asyncio.Task[None] = asyncio.Task(coroutine, loop=asyncio.get_running_loop(), eager_start=True)
+        if not task.done():
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _close(self, command: commands.CloseConnection) -> None:
+        if command.connection not in self.transports:
+            return
+        self._flush(command.connection)
+        half = isinstance(command, commands.CloseTcpConnection) and command.half_close
+        self.close_connection(command.connection, half)
+
+    def _flush_all(self) -> None:
+        for connection in list(self._out):
+            self._flush(connection)
+
+    def _flush(self, connection: Connection) -> None:
+        pieces = self._out.pop(connection, None)
+        io = self.transports.get(connection)
+        if not pieces or io is None or io.writer is None:
+            return
+        writer = cast(asyncio.StreamWriter, io.writer)
+        if writer.is_closing():
+            return
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if connection is self.client:
+            self.conn.bytes_out += len(data)
+        writer.write(data)
+
+    # -- hooks --------------------------------------------------------------------------------------------------------
+
+    def _start_hook(self, hook: commands.StartHook) -> None:
+        name, args = hook.name, _arguments(hook)
+        if name == "next_layer":
+            self._choose_layer(cast(layer.NextLayer, args[0]))
+        elif (pending := self._run_hook(name, args)) is not None:
+            self.phases.hooks_running += 1
+            self._run_now(self._finish_hook(hook, name, args, pending))
+            return
+        if hook.blocking:
+            self._queue.append(events.HookCompleted(hook))
+
+    def _run_hook(self, name: str, args: tuple[object, ...]) -> Awaitable[None] | None:
+        self.phases.before_hook(name, args)
+        pending = self._hooks.run(name, args, self._hook_failed)
+        if pending is None and not self._aborted:
+            self.phases.after_hook(name, args)
+        return pending
+
+    async def _finish_hook(
+        self, hook: commands.StartHook, name: str, args: tuple[object, ...], pending: Awaitable[None]
+    ) -> None:
+        try:
+            await pending
+        finally:
+            self.phases.hooks_running -= 1
+        if self._aborted:
+            return
+        self.phases.after_hook(name, args)
+        if hook.blocking:
+            self._process(events.HookCompleted(hook))
+
+    def _hook_failed(self, name: str, args: tuple[object, ...], error: BaseException) -> None:
+        detail = f"{name}: {type(error).__name__}"
+        if args and isinstance(args[0], HTTPFlow) and not name.startswith("websocket"):
+            self._ending.flow_failed(args[0], Reason.INTERNAL_ERROR, detail, name)
+        else:
+            self.abort(Reason.INTERNAL_ERROR, detail)
+
+    def _choose_layer(self, asking: layer.NextLayer) -> None:
+        try:
+            self._choose(asking)
+            self._layer_chosen = asking.layer is not None
+        except Exception:
+            logger.exception("choosing a layer failed; the connection is closed")
+            self.abort(Reason.INTERNAL_ERROR, "next layer")
+
+
+def party_of(conn: ConnNotes) -> tuple[str, str]:
+    """For whom a connection to a server is made: tenant and user, by whom its way out, its guard and its trust are chosen."""
+    return conn.tenant or "", conn.user.name if conn.user else ""
+
+
+_ARGUMENTS: dict[type, tuple[str, ...]] = {}
+"""The argument names of each kind of hook. mitmproxy asks the dataclass machinery for them at every hook."""
+
+
+def _arguments(hook: commands.StartHook) -> tuple[object, ...]:
+    kind = type(hook)
+    names = _ARGUMENTS.get(kind)
+    if names is None:
+        names = _ARGUMENTS[kind] = tuple(field.name for field in dataclasses.fields(kind))  # type: ignore[arg-type]
+    return tuple(getattr(hook, name) for name in names)

@@ -1,0 +1,1 @@
+"""Strict HTTP: one reading of every message, or none. Parsers, framing and the layers that mitmproxy's flows run on."""

@@ -1,0 +1,44 @@
+"""What the strict HTTP layer tells the engine: messages refused before a flow exists, and the bytes of error answers."""
+
+from mitmproxy.connection import Server
+
+from appliance.domain.notes import TaskNotes
+from appliance.domain.reason import Reason, reason_of
+from appliance.engine.http.observer import Parent
+from appliance.engine.replies import assemble
+from appliance.engine.session import Session
+
+
+class Observer:
+    """One per HTTP layer."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def on_violation(self, reason: Reason, detail: str) -> None:
+        """A message was refused, or a limit was reached: one record, one count."""
+        session = self._session
+        if session.conn.tenant is None:
+            session.engine.gate.identify(session.conn)
+        notes = session.task("connection", session.conn.tunnel, "http")
+        notes.status = reason.status
+        session.finish(notes, reason, detail)
+
+    def error_response(self, status: int, message: str) -> bytes:
+        """The whole HTTP/1.1 answer for a failed request: the flow's own page when its failure is known."""
+        session = self._session
+        notes = session.conn.failed or _unknown(session, status, message)
+        session.conn.failed = None
+        page = session.engine.page(notes, "text/html")
+        return assemble(page.status, page.headers, page.body, close=True)
+
+    def parent_of(self, server: Server) -> Parent | None:
+        """The HTTP parent that this connection leads to, when requests on it are sent in absolute form."""
+        auth = getattr(server, "arcus_parent_auth", None)
+        return None if auth is None else Parent(auth or None)
+
+
+def _unknown(session: Session, status: int, message: str) -> TaskNotes:
+    notes = session.task("request", session.conn.tunnel)
+    notes.fail(reason_of(message) or (Reason.UPSTREAM_PROTOCOL if status >= 500 else Reason.BAD_REQUEST), message)
+    return notes

@@ -1,0 +1,222 @@
+"""What follows a CONNECT, a SOCKS request or a transparent redirect: bytes to a target, of a protocol not known yet.
+
+The first bytes decide the lane: TLS is intercepted, spliced or blocked by the decryption rules, HTTP is inspected, and
+what is neither is refused, unless the tenant's auditor lets unknown protocols pass. A client that sends its first bytes
+one at a time waits for its lane; it does not slip into another.
+"""
+
+import asyncio
+import time
+
+from mitmproxy.proxy import layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import HTTPMode
+
+from appliance.domain.decision import Decision, TlsAction, TlsDecision
+from appliance.domain.errors import ClientError, TaskError
+from appliance.domain.facts import HelloFacts
+from appliance.domain.notes import TaskNotes
+from appliance.domain.reason import Reason
+from appliance.domain.target import Target, parse_ip
+from appliance.engine.clienthello import Progress
+from appliance.engine.layers import intercepting_stack
+from appliance.engine.observer import Observer
+from appliance.engine.recognise import classify, classify_plain
+from appliance.engine.replies import TLS_ACCESS_DENIED
+from appliance.engine.session import Choose, Session
+from appliance.engine.splice import relay
+from appliance.engine.task_http import TaskHttpLayer
+
+SILENT_WAIT = 3.0
+"""Seconds to wait for a client that may be waiting for the server's greeting, where unknown protocols may pass."""
+
+
+async def tunnel(session: Session, target: Target) -> None:
+    """Serve one tunnel to its end. Every way out of here has been recorded."""
+    session.conn.tunnel = target
+    try:
+        lane = await _recognise(session)
+    except TimeoutError:
+        _refuse(session, target, "tcp", Reason.CLIENT_SILENT)
+        return
+    except ClientError as error:
+        session.stream.writer.write(TLS_ACCESS_DENIED)
+        _refuse(session, target, "tls", error.reason, error.detail)
+        return
+    if isinstance(lane, HelloFacts):
+        await _tls(session, target, lane)
+    elif lane == "http":
+        await _plain_http(session, target)
+    elif lane == "closed":
+        _refuse(session, target, "tcp", Reason.CLIENT_CLOSED)
+    else:
+        await _unknown(session, target)
+
+
+async def _recognise(session: Session) -> HelloFacts | str:
+    """The ClientHello, or ``http``, ``closed`` or ``unknown``; waits until the bytes are enough to tell."""
+    may_pass = session.engine.gate.view(session.conn).auditor.unknown_protocol == "bypass"
+    timeouts = session.config.timeouts
+    wait = min(timeouts.handshake, SILENT_WAIT) if may_pass else timeouts.handshake
+    reader = session.stream.reader
+    try:
+        async with asyncio.timeout(wait) as deadline:
+            data = await reader.peek(1)
+            deadline.reschedule(asyncio.get_running_loop().time() + timeouts.handshake)
+            progress = Progress()
+            while True:
+                lane = classify(data, session.config.limits.client_hello, progress)
+                if lane is not None:
+                    return lane
+                longer = await reader.peek_more(len(data))
+                if longer == data:
+                    return "closed" if not data else "unknown"
+                data = longer
+    except TimeoutError:
+        if may_pass and not reader.buffered:
+            return "unknown"
+        raise
+
+
+async def _tls(session: Session, target: Target, hello: HelloFacts) -> None:
+    reason = session.learn_hello(hello)
+    if reason is not Reason.OK:
+        session.stream.writer.write(TLS_ACCESS_DENIED)
+        _refuse(session, target, "tls", reason)
+        return
+    conn = session.conn
+    by_name = bool(hello.sni) and parse_ip(target.host) is not None
+    names = (hello.sni,) if by_name else tuple(dict.fromkeys(name for name in (hello.sni, target.host) if name))
+    decision = conn.tls_decision = session.engine.gate.tls(conn, names, target.port)
+    if conn.tunnel_decision is None or conn.tunnel_decision.allowed:
+        conn.tunnel_decision = session.engine.gate.access(session.facts(target, "https"))
+    if decision.action is TlsAction.BLOCK:
+        session.stream.writer.write(TLS_ACCESS_DENIED)
+        _refuse(session, target, "tls", Reason.DECRYPT_BLOCKED, decision.text)
+    elif decision.action is TlsAction.SPLICE:
+        await _splice_tls(session, target, hello, conn.tunnel_decision)
+    else:
+        await _intercept_tls(session, target, hello, conn.tunnel_decision)
+
+
+async def _splice_tls(session: Session, target: Target, hello: HelloFacts, access: Decision) -> None:
+    if not access.allowed:
+        session.stream.writer.write(TLS_ACCESS_DENIED)
+        _refuse(session, target, "tls", access.reason, access.message, access)
+        return
+    if hello.sni and parse_ip(target.host) is not None:
+        # The rule spliced a name. Dialing the address that the client chose would let it reach any server under that name.
+        target = Target(hello.sni, target.port)
+    await _relay(session, target, "tls", access)
+
+
+async def _intercept_tls(session: Session, target: Target, hello: HelloFacts, access: Decision) -> None:
+    view = session.engine.gate.view(session.conn)
+    interception = view.auditor.tls_interception
+    # A blocked host gets its page inside TLS; the server is not contacted for it.
+    eager = access.allowed and (interception is None or interception.connection_strategy == "eager")
+
+    def top(ctx: Context) -> layer.Layer:
+        ctx.server.address = (target.host, target.port)
+        return intercepting_stack(ctx, hello, eager)
+
+    await session.intercept(top, _inside_tls(session), tls=True, eager=eager)
+
+
+def _inside_tls(session: Session) -> Choose:
+    """After the handshake: HTTP by ALPN or by its first bytes; anything else is refused."""
+
+    def choose(asking: layer.NextLayer) -> None:
+        client = asking.context.client
+        lane = "http" if client.alpn in (b"h2", b"http/1.1") else classify_plain(asking.data_client())
+        if lane == "http":
+            asking.layer = _http_layer(session, asking.context, HTTPMode.transparent)
+        elif lane == "unknown" and session.handler is not None:
+            session.handler.abort(Reason.UNKNOWN_PROTOCOL, "inside TLS")
+        elif lane is None and asking.data_server() and session.handler is not None:
+            # What waits for the client's first word is held without a limit; no HTTP server says anything before it.
+            session.handler.abort(Reason.UNKNOWN_PROTOCOL, "the server speaks first")
+
+    return choose
+
+
+async def _plain_http(session: Session, target: Target) -> None:
+    def top(ctx: Context) -> layer.Layer:
+        ctx.server.address = (target.host, target.port)
+        return _http_layer(session, ctx, HTTPMode.transparent)
+
+    await session.intercept(top, _no_choice, tls=False, eager=False)
+
+
+def _http_layer(session: Session, ctx: Context, mode: HTTPMode) -> layer.Layer:
+    http = TaskHttpLayer(ctx, mode, session.config.limits, Observer(session))
+    if session.handler is not None:
+        session.handler.backlog = http.client_backlog
+        session.handler.phases.body_octets = http.client_body
+    return http
+
+
+def _no_choice(asking: layer.NextLayer) -> None:
+    """Nothing may follow plain HTTP but what its own layer starts."""
+
+
+async def explicit_http(session: Session) -> bool:
+    """Absolute-form requests, until the connection ends (False) or a CONNECT follows (True)."""
+    return await session.intercept(
+        lambda ctx: _http_layer(session, ctx, HTTPMode.regular), _no_choice, tls=False, eager=False, hand_over=True
+    )
+
+
+async def _unknown(session: Session, target: Target) -> None:
+    view = session.engine.gate.view(session.conn)
+    access = session.conn.tunnel_decision
+    if access is None or access.allowed:
+        access = session.engine.gate.access(session.facts(target, "tcp"))
+    if view.auditor.unknown_protocol == "block":
+        _refuse(session, target, "tcp", Reason.UNKNOWN_PROTOCOL)
+    elif not access.allowed:
+        _refuse(session, target, "tcp", access.reason, access.message, access)
+    else:
+        session.conn.tls_decision = TlsDecision(TlsAction.SPLICE, "unknown_protocol", "not TLS and not HTTP")
+        await _relay(session, target, "tcp", access)
+
+
+async def _relay(session: Session, target: Target, scheme: str, access: Decision) -> None:
+    """The splice lane: dial, then join the two transports."""
+    notes = session.task("tunnel", target, scheme)
+    notes.decision = access
+    if session.engine.full():
+        session.finish(notes, Reason.RESOURCE_EXHAUSTED, "audit spool")
+        return
+    notes.not_scanned.append("spliced")
+    started = time.monotonic()
+    try:
+        opened = await session.engine.dial(session.conn, (target.host, target.port), "tls" if scheme == "tls" else "tcp")
+    except TaskError as error:
+        notes.escape = getattr(error, "escape", None)
+        session.finish(notes, error.reason, error.detail)
+        return
+    notes.escape = opened.notes
+    notes.step("connect", time.monotonic() - started)
+    deadlines = session.engine.deadlines
+    session.relaying = True
+    joined = await relay(
+        session.stream, opened.reader, opened.writer, session.config.timeouts.tunnel_idle, deadlines.add, deadlines.discard
+    )
+    session.relaying = False
+    notes.request_bytes, notes.response_bytes = joined.bytes_in, joined.bytes_out
+    session.conn.bytes_in += joined.bytes_in
+    session.conn.bytes_out += joined.bytes_out
+    notes.stage = "finished"
+    if joined.timed_out or joined.cut:
+        notes.fail(Reason.IDLE_TIMEOUT if joined.timed_out else Reason.SHUTTING_DOWN)
+    notes.detail = notes.detail or joined.error
+    session.finish(notes)
+
+
+def _refuse(
+    session: Session, target: Target, scheme: str, reason: Reason, detail: str = "", decision: Decision | None = None
+) -> None:
+    notes: TaskNotes = session.task("connection" if scheme == "tcp" else "tunnel", target, scheme)
+    notes.decision = decision
+    session.finish(notes, reason, detail)

@@ -1,0 +1,265 @@
+"""What would happen to a request, and why: the resolver, policies and routers of live traffic, asked without traffic."""
+
+from dataclasses import dataclass, field
+from typing import Literal, NoReturn
+from urllib.parse import urlsplit
+
+from appliance.config.root import AppConfig
+from appliance.config.server import Server, TcpTproxy
+from appliance.domain.clock import SystemClock
+from appliance.domain.decision import TlsAction
+from appliance.domain.errors import PolicyError
+from appliance.domain.facts import ClientFacts, RequestFacts, UserFacts
+from appliance.domain.hostmatch import NetworkMap
+from appliance.domain.ids import TenantId
+from appliance.domain.reason import Reason
+from appliance.domain.target import Target, parse_authority, parse_ip
+from appliance.egress.context import EscapeContext
+from appliance.egress.registry import Registry
+from appliance.identity.hashes import prepare
+from appliance.identity.users import Group, prepare_group
+from appliance.policy.access import AccessPolicy
+from appliance.policy.access import Step as AccessStep
+from appliance.policy.decrypt import DecryptPolicy
+from appliance.tenancy.registry import Loaded, TenantRegistry
+from appliance.tenancy.resolve import TenantResolver
+
+_PORTS = {"http": 80, "https": 443}
+
+
+class QuestionError(ValueError):
+    """The question is none: a malformed URL or address, an unknown listener or user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """``server`` is a listener's name; empty takes the first. ``user`` counts as authenticated."""
+
+    url: str
+    client_ip: str
+    user: str = ""
+    server: str = ""
+    method: str = "GET"
+    tenant_header: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """``about``: listener, tenant, user, access, decrypt, escaper. ``stop``: the request ends here."""
+
+    about: str
+    answer: str
+    why: str = ""
+    stop: bool = False
+
+
+@dataclass(slots=True)
+class Explanation:
+    """``verdict`` is ``allow`` or ``deny`` with its reason word; ``steps`` lead to it in the order in which they are taken."""
+
+    url: str
+    client: str
+    verdict: Literal["allow", "deny"] = "allow"
+    reason: str = Reason.OK.word
+    server: str = ""
+    tenant: str = ""
+    tenant_method: str = ""
+    user: str = ""
+    decrypt: str = ""
+    escaper_path: tuple[str, ...] = ()
+    steps: list[Step] = field(default_factory=list)
+
+    def add(self, about: str, answer: str, why: str = "", *, deny: Reason | None = None) -> None:
+        self.steps.append(Step(about, answer, why, deny is not None))
+        if deny is not None:
+            self.verdict, self.reason = "deny", deny.word
+
+
+class Explainer:
+    """All that decides, built once from a configuration. Use ``close`` at the end."""
+
+    def __init__(self, config: AppConfig) -> None:
+        """Raises ConfigError: what the policies and escapers themselves refuse."""
+        self._config = config
+        self.resolver = TenantResolver(config.tenant, config.server)
+        self.tenants = TenantRegistry(config.tenant, config.server)
+        self.access = AccessPolicy.compile(config.tenant, config.user_group)
+        self.decrypt = {auditor.name: DecryptPolicy.compile(auditor) for auditor in config.auditor}
+        self.groups = {group.name: prepare_group(group) for group in config.user_group}
+        self.egress = Registry.from_config(config.escaper, config.resolver, [each.listen.address for each in config.server])
+
+    def close(self) -> None:
+        self.egress.close()
+
+    def explain(self, question: Question) -> Explanation:
+        """Raises QuestionError."""
+        return _Walk(self, question).run()
+
+    def server(self, name: str) -> Server:
+        found = next((each for each in self._config.server if name in ("", each.name)), None)
+        if found is None:
+            names = ", ".join(each.name for each in self._config.server)
+            raise QuestionError(f"no server is named {name!r}; there are: {names}")
+        return found
+
+
+class _Stop(Exception):
+    """The explanation is complete."""
+
+
+class _Walk:
+    """One question, step by step, as a request takes them."""
+
+    def __init__(self, parts: Explainer, question: Question) -> None:
+        self._parts, self._question = parts, question
+        self._scheme, self._target, self._path = _split(question.url)
+        self._server = parts.server(question.server)
+        address = parse_ip(question.client_ip)
+        if address is None:
+            raise QuestionError(f"not an IP address: {question.client_ip!r}")
+        self._trusted = NetworkMap((net, True) for net in self._server.trusted_proxies).longest(str(address)) is not None
+        listen = self._server.listen.address
+        self._client = ClientFacts(str(address), 0, self._server.name, listen.host, listen.port, self._trusted)
+        self.told = Explanation(question.url, str(address), server=self._server.name)
+        self._user: UserFacts | None = None
+
+    def run(self) -> Explanation:
+        try:
+            self._ingress()
+            loaded = self._tenant()
+            self._who(loaded)
+            self._judge(loaded)
+            self._way_out(loaded)
+        except _Stop:
+            pass
+        return self.told
+
+    def _deny(self, about: str, reason: Reason, why: str, answer: str = "deny") -> NoReturn:
+        self.told.add(about, answer, why, deny=reason)
+        raise _Stop
+
+    def _ingress(self) -> None:
+        rules = self._server.ingress_network_filter
+        pairs = [*((net, "deny") for net in rules.deny), *((net, "allow") for net in rules.allow)]
+        match = NetworkMap(pairs).longest(self._client.ip)
+        action, why = (match.value, str(match)) if match else (rules.default, "default")
+        if action == "deny":
+            self._deny("listener", Reason.NETWORK_DENIED, f"{self._server.name}: ingress_network_filter, {why}")
+        self.told.add("listener", self._server.name, f"ingress_network_filter: {why}")
+
+    def _tenant(self) -> Loaded:
+        names = (self._target.host,)
+        found = self._parts.resolver.resolve(self._client, claimed=self._question.tenant_header, names=names)
+        if found is None:
+            self._deny("tenant", Reason.NO_TENANT, "no method finds one, or the one it names does not exist")
+        ignored = "; X-Tenant-ID was ignored: the peer is not trusted, or another method decides" if found.ignored_claim else ""
+        self.told.tenant, self.told.tenant_method = found.tenant_id, found.method
+        self.told.add("tenant", found.tenant_id, f"{found.method} {found.detail}".strip() + ignored)
+        if self._parts.tenants.get(found.tenant_id).status == "suspended":
+            self._deny("tenant", Reason.TENANT_SUSPENDED, "status: suspended")
+        try:
+            return self._parts.tenants.load(found.tenant_id, self._server.name)
+        except PolicyError as error:
+            self._deny("escaper", error.reason, error.detail)
+
+    def _who(self, loaded: Loaded) -> None:
+        name = self._question.user
+        if loaded.user_group is None or isinstance(self._server, TcpTproxy):
+            self.told.add("user", "nobody", "no user group: nobody is asked")
+            return
+        group = self._parts.groups[loaded.user_group]
+        if not name:
+            if not group.anonymous:
+                self._deny("user", Reason.AUTH_REQUIRED, f"user group {group.name}; try --user")
+            self.told.add("user", "nobody", f"user group {group.name} admits anonymous clients")
+            return
+        self._known(group, name)
+
+    def _known(self, group: Group, name: str) -> None:
+        user = group.users.get(prepare(name))
+        if user is None:
+            self._deny("user", Reason.AUTH_FAILED, f"user group {group.name} has no user {name!r}")
+        if user.is_blocked(SystemClock().now()):
+            self._deny("user", Reason.USER_BLOCKED, f"{name} in {group.name}")
+        if not user.may_come_from(self._client.ip):
+            self._deny("user", Reason.SOURCE_DENIED, f"{name} may not come from {self._client.ip}")
+        self._user, self.told.user = user.facts, name
+        self.told.add("user", name, f"user group {group.name}; the password is taken as right")
+
+    def _judge(self, loaded: Loaded) -> None:
+        if self._scheme == "http":
+            self._access("http", self._question.method, self._path)
+            return
+        self._access("connect", "CONNECT", "")
+        if self._decrypt(loaded) is TlsAction.INTERCEPT:
+            self._access("https", self._question.method, self._path)
+
+    def _access(self, scheme: str, method: str, path: str) -> None:
+        sni = self._target.host if self._scheme == "https" and parse_ip(self._target.host) is None else ""
+        facts = RequestFacts(
+            TenantId(self.told.tenant),
+            self._client,
+            self._target,
+            scheme=scheme,
+            method=method,
+            path=path,
+            sni=sni,
+            user=self._user,
+        )
+        decision = self._parts.access.decide(facts)
+        for step in self._parts.access.explain(facts):
+            if step.decision is None or step.decision.allowed:
+                self.told.add(f"access {method}", *_spelled(step))
+        if not decision.allowed:
+            rule = f"{decision.level} policy {decision.rule}".strip()
+            message = f": {decision.message}" if decision.message else ""
+            url = f" -> {decision.redirect_url}" if decision.redirect_url else ""
+            self._deny(f"access {method}", decision.reason, f"{rule}{message}{url}", decision.action.value)
+        self.told.add(f"access {method}", "allow", f"applied: {', '.join(decision.applied) or 'no policy says otherwise'}")
+
+    def _decrypt(self, loaded: Loaded) -> TlsAction:
+        names, user = (self._target.host,), self._user.name if self._user else ""
+        decision = self._parts.decrypt[loaded.tenant.auditor].decide(self._client, names, self._target.port, user)
+        self.told.decrypt = decision.action.value
+        text = f" ({decision.text})" if decision.text else ""
+        why = f"auditor {loaded.tenant.auditor}, rule {decision.rule}{text}"
+        if decision.action is TlsAction.BLOCK:
+            self._deny("decrypt", Reason.DECRYPT_BLOCKED, why, "block")
+        self.told.add("decrypt", decision.action.value, why)
+        return decision.action
+
+    def _way_out(self, loaded: Loaded) -> None:
+        tenant = TenantId(loaded.tenant.tenant_id)
+        protocol: Literal["http", "tls"] = "http" if self._scheme == "http" else "tls"
+        user = self._user.name if self._user else ""
+        context = EscapeContext(tenant, self._target, self._client.ip, user, protocol)
+        try:
+            choice = self._parts.egress.choose(loaded.escaper, context)
+        except PolicyError as error:
+            self._deny("escaper", error.reason, error.detail)
+        self.told.escaper_path = choice.path
+        why = "; ".join(choice.rules)
+        if resolver := self._parts.egress.wanted(loaded.escaper, context):
+            why += f"; live traffic also asks resolver {resolver} and matches networks, which may choose another way"
+        path = " -> ".join(choice.path)
+        if choice.leaf.type == "dummy_deny":
+            self._deny("escaper", Reason.DENIED_BY_ESCAPER, why or "dummy_deny", path)
+        self.told.add("escaper", path, why)
+
+
+def _spelled(step: AccessStep) -> tuple[str, str]:
+    where = f"{step.level} policy {step.policy}" + (f" on {step.host}" if step.host else "")
+    return ("skipped", f"{where}: {step.skipped}") if step.decision is None else ("allowed", where)
+
+
+def _split(url: str) -> tuple[str, Target, str]:
+    text = url if "://" in url else f"https://{url}"
+    try:
+        parts = urlsplit(text)
+        scheme = parts.scheme.lower()
+        if scheme not in _PORTS:
+            raise ValueError("write http://host/path or https://host/path")
+        target = parse_authority(parts.netloc.rpartition("@")[2], _PORTS[scheme])
+    except ValueError as error:
+        raise QuestionError(f"not a URL: {url!r} ({error})") from error
+    return scheme, target, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

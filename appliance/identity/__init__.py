@@ -1,0 +1,1 @@
+"""Who is asking: user groups, password hashes and authentication schemes."""

@@ -1,0 +1,1 @@
+"""What a request may do: access rules, decryption rules, and the pages that say no."""

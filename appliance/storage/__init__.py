@@ -1,0 +1,1 @@
+"""Storage: the database of events, its schema and its migrations."""

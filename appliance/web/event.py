@@ -1,0 +1,144 @@
+"""One event as sections of a page. Every field of it is shown: those that no section names come last."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from appliance.audit.fields import find_field
+from appliance.web.show import search_link, value_of
+
+type Event = Mapping[str, Any]
+
+_TLS = ("version", "cipher", "alpn", "sni", "resumed", "verify", "error", "chain_sha256")
+_CERTIFICATE = ("subject", "issuer", "names", "not_before", "not_after", "serial", "sha256")
+
+LAYOUT: dict[str, tuple[str, ...]] = {
+    "Who": (
+        "tenant_id", "tenant_method", "tenant_detail", "user_id", "user_group", "source_ip", "source_port", "user_agent",
+        "client_hello.ja3", "client_hello.ja4",
+    ),
+    "Where": (
+        "destination_host", "destination_port", "method", "url", "scheme", "http_version", "tunnel", "original_dst", "referer",
+        "kind", "server", "listen_ip", "listen_port", "protocol",
+    ),
+    "Decision": (
+        "action", "blocked", "reason", "reason_source", "detail", "signature", "rule", "decision", "level", "policies",
+        "event_type", "stage", "events",
+    ),
+    "Answer": (
+        "status", "upstream_status", "request_type", "response_type", "bytes_received", "bytes_sent", "websocket_frames",
+        "duration_ms", "started_at", "created_at",
+    ),
+    "Decryption": (
+        "decrypt", "decrypt_rule", "decrypt_text", "client_hello.sni", "client_hello.alpn", "client_hello.versions",
+        "client_hello.ech",
+    ),
+    "TLS with the client": tuple(f"client_tls.{name}" for name in _TLS),
+    "TLS with the server": tuple(f"server_tls.{name}" for name in _TLS),
+    "Certificate shown to the client": tuple(f"client_tls.certificate.{name}" for name in _CERTIFICATE),
+    "Certificate of the server": tuple(f"server_tls.certificate.{name}" for name in _CERTIFICATE),
+    "Way out": (
+        "escaper", "escape.path", "escape.rules", "escape.next_hop", "escape.resolved_ip", "escape.local_addr", "escape.tries",
+        "escape.reused", "escape.error",
+    ),
+    "Connection": (
+        "id", "conn_id", "conn_started_at", "conn_requests", "conn_bytes_received", "conn_bytes_sent", "not_scanned",
+    ),
+}  # fmt: skip
+SCAN = (
+    "outcome", "signature", "engine", "istag", "ms", "method", "service", "icap_status", "reason", "size", "sha256", "detail",
+    "headers",
+)  # fmt: skip
+STEPS = {
+    "task": "From the start of the task to its end.",
+    "connect": "Reaching the server, the whole way out.",
+    "server_tls": "TLS with the server.",
+    "client_tls": "From accepting the connection to the end of its TLS handshake.",
+    "request": "Reading the request.",
+    "icap_reqmod": "The request at the ICAP service.",
+    "wait": "From the end of the request to the start of the answer.",
+    "response": "Reading the answer.",
+    "icap_respmod": "The answer at the ICAP service.",
+}
+_DRAWN = frozenset({"steps", "scans"})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """``about``: what the field means. ``link``: where the events with the same value are; may be empty."""
+
+    name: str
+    value: str
+    about: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    title: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """``width`` in percent of the longest bar."""
+
+    name: str
+    ms: float
+    width: float
+    about: str
+
+
+def sections(event: Event) -> list[Section]:
+    """The sections that have something in them."""
+    values = dict(_flat(event))
+    found = []
+    for title, names in LAYOUT.items():
+        rows = tuple(_row(name, values.pop(name)) for name in names if name in values)
+        if rows:
+            found.append(Section(title, rows))
+    rest = tuple(_row(name, value) for name, value in values.items() if name not in _DRAWN)
+    return [*found, Section("More", rest)] if rest else found
+
+
+def scans(event: Event) -> list[Section]:
+    """One for each ICAP transaction, in order."""
+    items = event.get("scans")
+    return [_scan(item) for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
+
+
+def bars(event: Event) -> list[Bar]:
+    """The whole task and its steps, in the order in which a request takes them. They overlap, so each starts at zero."""
+    steps = event.get("steps")
+    times = {str(name): float(ms) for name, ms in steps.items() if _is_time(ms)} if isinstance(steps, Mapping) else {}
+    if not times:
+        return []
+    total = event.get("duration_ms")
+    whole = {"task": float(total)} if isinstance(total, int | float) and _is_time(total) else {}
+    ordered = whole | {name: times[name] for name in (*STEPS, *times) if name in times}
+    longest = max(ordered.values()) or 1.0
+    return [Bar(name, ms, round(100 * ms / longest, 3), STEPS.get(name, "")) for name, ms in ordered.items()]
+
+
+def _is_time(value: object) -> bool:
+    """Within a year: a picture of anything else says nothing."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 3.2e10
+
+
+def _flat(event: Event, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in event.items():
+        if isinstance(value, Mapping) and name != "steps":
+            yield from _flat(value, f"{prefix}{name}.")
+        elif value not in ("", None, []) and (prefix or name not in _DRAWN):
+            yield f"{prefix}{name}", value
+
+
+def _scan(scan: Event) -> Section:
+    names = [*SCAN, *(name for name in scan if name not in SCAN)]
+    rows = tuple(_row(f"scans.{name}", scan[name], name) for name in names if scan.get(name) not in (None, "", []))
+    return Section(str(scan.get("method") or "ICAP"), rows)
+
+
+def _row(name: str, value: object, label: str = "") -> Row:
+    field = find_field(name)
+    return Row(label or name, value_of(name, value), field.about.replace("`", "") if field else "", search_link(name, value))

@@ -1,0 +1,56 @@
+"""What the pages are given to work with; app/admin.py fills it in."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from appliance.audit.query.filter import AuditQuery
+from appliance.control.token import Verifier
+from appliance.domain.clock import Clock, SystemClock
+from appliance.telemetry.health import Health
+
+
+@dataclass(frozen=True, slots=True)
+class CaCertificate:
+    """The certificate of a CA, and nothing else of it. ``sha256``: upper-case hex in pairs, joined by colons."""
+
+    name: str
+    subject: str
+    sha256: str
+    not_after: float
+    pem: bytes
+    der: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TenantCard:
+    """What the pages show of a tenant. ``ca`` is None when its certificate could not be read."""
+
+    tenant_id: str
+    name: str
+    status: str
+    networks: tuple[str, ...]
+    names: tuple[str, ...]
+    ca: CaCertificate | None
+
+
+@dataclass(frozen=True, slots=True)
+class HostNames:
+    """What a Host header may say. ``any_address``: any literal address, for a listener on all of them."""
+
+    names: frozenset[str]
+    any_address: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """``health`` and ``metrics`` may block. ``workers``: the processes that must be alive before the appliance is ready."""
+
+    audit: AuditQuery
+    health: Callable[[], Health]
+    metrics: Callable[[], bytes]
+    verifier: Verifier
+    hosts: HostNames
+    tenants: Mapping[str, TenantCard] = field(default_factory=dict)
+    workers: tuple[str, ...] = ()
+    draining: Callable[[], bool] = lambda: False
+    clock: Clock = field(default_factory=SystemClock)

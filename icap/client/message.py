@@ -1,0 +1,52 @@
+"""What goes into an adaptation and what comes out."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from appliance.domain.verdict import ScanVerdict
+
+type Method = Literal["REQMOD", "RESPMOD"]
+type Kind = Literal["unmodified", "request", "response"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is behind a message; what is empty is not sent."""
+
+    client_ip: str = ""
+    user: str = ""
+    tenant: str = ""
+    subscriber: str = ""
+    server_ip: str = ""
+    """The origin's address, never that of a next proxy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One HTTP message to adapt.
+
+    Heads are HTTP/1 blocks that end in CRLF CRLF, hop-by-hop fields and transfer coding already taken out (``encapsulate``).
+    The request line carries the absolute URL, so that the service sees scheme and host. ``body`` None or empty: no body.
+    """
+
+    method: Method
+    request_head: bytes
+    response_head: bytes | None = None
+    body: bytes | None = None
+    identity: Identity = field(default_factory=Identity)
+    task_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """The service's answer.
+
+    ``kind`` says what ``head`` and ``body`` are: ``unmodified``: neither, use the original. ``request``: the request to send
+    instead. ``response``: the response to deliver, also in place of a request (request satisfaction, or a block page).
+    With ``Outcome.BLOCKED`` and no head the caller writes the page. Heads are repaired: HTTP/1.1, right Content-Length.
+    """
+
+    verdict: ScanVerdict
+    kind: Kind = "unmodified"
+    head: bytes | None = None
+    body: bytes | None = None

@@ -1,0 +1,42 @@
+"""Whether a scanner scans: an infected and a clean message, because OPTIONS answers 200 with a dead scanner too."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from appliance.domain.verdict import Outcome
+from icap.client.message import Adapted, Message, Method
+
+# The EICAR test file, written backwards: a virus scanner that looks at this source must not find it.
+EICAR: Final = rb"*H+H$!ELIF-TSET-SURIVITNA-DRADNATS-RACIE$}7)CC7)^P(45XZP\4[PA@%P!O5X"[::-1]
+CLEAN: Final = b"a clean message\n"
+_REQUEST: Final = b"GET http://health.invalid/probe HTTP/1.1\r\nHost: health.invalid\r\n\r\n"
+_UPLOAD: Final = b"POST http://health.invalid/probe HTTP/1.1\r\nHost: health.invalid\r\n"
+_TYPE: Final = b"Content-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """``ok``: the infected message was blocked and the clean one passed."""
+
+    ok: bool
+    detail: str = ""
+    ms: float = 0.0
+
+
+def probe_message(method: Method, body: bytes) -> Message:
+    fields = _TYPE % len(body)
+    if method == "RESPMOD":
+        return Message(method, _REQUEST, b"HTTP/1.1 200 OK\r\n" + fields, body)
+    return Message(method, _UPLOAD + fields, None, body)
+
+
+def read_health(infected: Adapted, clean: Adapted) -> Health:
+    """Anything but blocked and passed, in this order, is not healthy."""
+    ms = infected.verdict.ms + clean.verdict.ms
+    for name, adapted, wanted in (("infected", infected, Outcome.BLOCKED), ("clean", clean, Outcome.CLEAN)):
+        verdict = adapted.verdict
+        if verdict.outcome is Outcome.ERROR:
+            return Health(False, f"{verdict.reason.word}: {verdict.detail}", ms)
+        if verdict.outcome is not wanted:
+            return Health(False, f"the {name} test message came back {verdict.outcome.value}", ms)
+    return Health(True, infected.verdict.signature, ms)

@@ -1,0 +1,315 @@
+"""One ICAP service, as the traffic path sees it."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+from appliance.domain.clock import Clock, SystemClock
+from appliance.domain.errors import ScanError
+from appliance.domain.reason import Reason
+from appliance.domain.verdict import Outcome, ScanVerdict
+from icap.client.address import ServiceAddress
+from icap.client.breaker import Breaker
+from icap.client.connection import Connection
+from icap.client.features import Features
+from icap.client.identity import identity_fields, plain_value
+from icap.client.judgement import Judgement, judge
+from icap.client.message import Adapted, Message, Method
+from icap.client.pool import Pool
+from icap.client.probe import CLEAN, EICAR, Health, probe_message, read_health
+from icap.client.stats import EventSink, ServiceEvent, ServiceStats
+from icap.client.threat import clean_text, noted_headers
+from icap.client.transaction import Answer, exchange
+from icap.client.tuning import Tuning
+from icap.protocol import Field, Headers, Request, ServiceOptions, Transfer
+from icap.protocol.options import parse_istag
+
+# Hashing 1 MiB takes about a millisecond; what is larger must not hold up the loop.
+_HASH_INLINE = 1024 * 1024
+
+
+class IcapService:
+    """Adapts messages through one service, over pooled connections. Use within one event loop.
+
+    ``uri`` is ``icap://host[:port]/service`` or ``icaps://`` (TLS from the first byte, ``tls_ca`` a PEM file of its own
+    authorities). Times are in seconds; ``timeout`` is for a whole transaction, waiting for a connection included.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        connect_timeout: float = 2.0,
+        timeout: float = 30.0,
+        max_connections: int = 64,
+        on_event: EventSink | None = None,
+        tls_ca: Path | None = None,
+        tuning: Tuning | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Raises ValueError when ``uri`` is none."""
+        self.address = ServiceAddress.parse(uri)
+        self.name = str(self.address)
+        self.stats = ServiceStats()
+        self._connect_timeout = connect_timeout
+        self._timeout = timeout
+        self._max_connections = max_connections
+        self._on_event: EventSink = on_event if on_event is not None else _ignore
+        self._tuning = tuning if tuning is not None else Tuning()
+        self._tls = ssl.create_default_context(cafile=tls_ca) if self.address.tls else None
+        clock = clock if clock is not None else SystemClock()
+        tuning = self._tuning
+        self._breaker = Breaker(tuning.failure_limit, tuning.failure_window, tuning.revival_delay, clock)
+        self._features = Features(self._fetch_options, clock, tuning.default_options_ttl)
+        self._pool = Pool(self._connect, max_connections, tuning.idle_timeout, tuning.max_waiting, self.stats)
+        self._last_failure: ScanError | None = None
+        self._fixed_fields: tuple[Field, ...] = (("Host", self.address.authority), ("User-Agent", "Arcus"))
+
+    # -- for the traffic path ------------------------------------------------------------------------------------------
+
+    async def adapt(self, message: Message) -> Adapted:
+        """Have the service judge and adapt one message. Never raises for what the service or the network does: the
+        verdict is then ``Outcome.ERROR`` with its reason, and the caller's policy decides. Cancellation propagates."""
+        return await self._adapt(message, probing=False)
+
+    async def check(self) -> Health:
+        """Ask for an infected and a clean message; a suspension does not stop this, and success ends it."""
+        try:
+            options = await self._options(asyncio.get_running_loop().time() + self._timeout, probing=True)
+        except ScanError as error:
+            self._fail(error)
+            self._tell("check", str(error))
+            return Health(False, str(error))
+        method: Method = "RESPMOD" if "RESPMOD" in options.methods else "REQMOD"
+        infected = await self._adapt(probe_message(method, EICAR), probing=True)
+        clean = await self._adapt(probe_message(method, CLEAN), probing=True)
+        health = read_health(infected, clean)
+        if health.ok:
+            self._recover()
+        self._tell("check", "ok" if health.ok else health.detail)
+        return health
+
+    @property
+    def connection_limit(self) -> int:
+        """Connections allowed now: the configured number, or fewer when the service says so."""
+        return self._pool.limit
+
+    async def close(self) -> None:
+        """Close the connections; transactions under way end as they will."""
+        await self._features.close()
+        self._pool.close()
+
+    # -- one message ---------------------------------------------------------------------------------------------------
+
+    async def _adapt(self, message: Message, *, probing: bool) -> Adapted:
+        if message.method == "RESPMOD" and message.response_head is None:
+            raise ValueError("RESPMOD without a response head")
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        answer: Answer | None = None
+        try:
+            options = await self._options(started + self._timeout, probing)
+            self._check_method(message, options)
+            if self._tuning.honour_transfer_ignore and _transfer(message, options) is Transfer.IGNORE:
+                return await self._finish(message, started, None, Judgement(Outcome.SKIPPED), "Transfer-Ignore")
+            request = self._request(message, options)
+            answer = await self._exchange(request, message.body or b"", started + self._timeout)
+            self._note(answer)
+            judgement = judge(message, answer, allow_206=self._tuning.allow_206)
+        except ScanError as error:
+            self._fail(error)
+            return await self._finish(message, started, answer, Judgement(Outcome.ERROR, error.reason), error.detail)
+        return await self._finish(message, started, answer, judgement, judgement.detail)
+
+    def _check_method(self, message: Message, options: ServiceOptions) -> None:
+        if message.method not in options.methods:
+            raise ScanError(Reason.ICAP_ERROR, f"the service does not do {message.method}")
+        if self._breaker.on_trial:
+            self._recover()
+
+    def _request(self, message: Message, options: ServiceOptions) -> Request:
+        body = message.body or b""
+        allow = "204, 206" if self._tuning.allow_206 and "206" in options.allow else "204"
+        fields = (*self._fixed_fields, ("Allow", allow), *identity_fields(message.identity))
+        if task_id := plain_value(message.task_id):
+            fields = (*fields, ("X-Request-ID", task_id))
+        preview = None
+        if body and self._tuning.previews and options.preview is not None:
+            # The preview is what is there (RFC 3507 section 4.5): a shorter body lowers it.
+            preview = min(options.preview, len(body)) if _transfer(message, options) is Transfer.PREVIEW else None
+        return Request(
+            message.method,
+            self.address.uri,
+            Headers(fields),
+            message.request_head or None,
+            message.response_head,
+            bool(body),
+            preview,
+        )
+
+    async def _exchange(self, request: Request, body: bytes, deadline: float) -> Answer:
+        """One attempt, and a second on a new connection when a pooled one turned out to be closed. The second is no
+        failure of the service: closing an idle connection is its right."""
+        try:
+            answer = await self._attempt(request, body, deadline, fresh=False)
+        except ScanError as error:
+            if not error.retryable:
+                raise
+            self.stats.retries += 1
+            return await self._attempt(request, body, deadline, fresh=True)
+        return answer
+
+    async def _attempt(self, request: Request, body: bytes, deadline: float, *, fresh: bool) -> Answer:
+        connection = None if fresh else self._pool.take()
+        if connection is None:
+            connection = await self._acquire(deadline, fresh)
+        try:
+            connection.begin(deadline, self._tuning.stall_timeout)
+            answer = await exchange(connection, request, body)
+            if answer.status == 408 and connection.uses:
+                # The server gave up waiting for a request on this connection just when ours was on its way.
+                raise ScanError(Reason.ICAP_TIMEOUT, "ICAP status 408", retryable=True)
+            return answer
+        finally:
+            self._pool.release(connection)
+
+    async def _acquire(self, deadline: float, fresh: bool) -> Connection:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._pool.acquire(fresh=fresh)
+        except TimeoutError as error:
+            raise ScanError(Reason.ICAP_OVERLOAD, "no connection became free in time") from error
+
+    async def _connect(self, on_idle_loss: Callable[[Connection], None]) -> Connection:
+        loop = asyncio.get_running_loop()
+        host = self.address.host if self._tls else None
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self._tuning.limits, on_idle_loss),
+                    self.address.host,
+                    self.address.port,
+                    ssl=self._tls,
+                    server_hostname=host,
+                )
+        except TimeoutError as error:
+            raise ScanError(Reason.ICAP_UNREACHABLE, f"no connection within {self._connect_timeout:g} s") from error
+        except OSError as error:
+            raise ScanError(Reason.ICAP_UNREACHABLE, clean_text(str(error))) from error
+        return connection
+
+    # -- the service's state -------------------------------------------------------------------------------------------
+
+    async def _options(self, deadline: float, probing: bool) -> ServiceOptions:
+        if self._breaker.suspended and not probing:
+            raise ScanError(Reason.ICAP_UNREACHABLE, "the service is suspended after failures")
+        if self._breaker.on_trial:
+            self._features.forget()
+        elif (options := self._features.current()) is not None:
+            return options
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._features.get()
+        except TimeoutError as error:
+            raise ScanError(Reason.ICAP_TIMEOUT, "no answer to OPTIONS") from error
+
+    async def _fetch_options(self) -> ServiceOptions:
+        deadline = asyncio.get_running_loop().time() + self._tuning.options_timeout
+        headers = Headers((*self._fixed_fields, ("Allow", "204")))
+        answer = await self._exchange(Request("OPTIONS", self.address.uri, headers), b"", deadline)
+        if answer.status != 200:
+            raise ScanError(Reason.ICAP_ERROR, f"status {answer.status} in answer to OPTIONS")
+        options = ServiceOptions.parse(answer.headers)
+        if not options.methods or not options.istag:
+            raise ScanError(Reason.ICAP_PROTOCOL, "OPTIONS without Methods or ISTag")
+        self._apply(options)
+        return options
+
+    def _apply(self, options: ServiceOptions) -> None:
+        self.stats.options_fetched += 1
+        advertised = options.max_connections
+        self._pool.resize(min(self._max_connections, advertised) if advertised else self._max_connections)
+        self.stats.istag = options.istag
+        self._tell("options", f"methods {', '.join(sorted(options.methods))}; preview {options.preview}")
+
+    def _note(self, answer: Answer) -> None:
+        """Learn from an answer: a new ISTag means that the service's state, and perhaps its options, changed."""
+        istag = parse_istag(answer.headers)
+        if istag and istag != self.stats.istag:
+            self.stats.istag = istag
+            self._features.renew()
+            self._tell("istag", istag)
+        if answer.status == 503:
+            # More connections than the service takes: keep to what it bears until its options are read again, soon.
+            self._pool.resize(max(1, self._pool.busy))
+            self._features.renew()
+        elif answer.status in (404, 405):
+            self._features.forget()
+
+    def _recover(self) -> None:
+        if self._breaker.recover():
+            self.stats.suspended = False
+            self._tell("up")
+
+    def _fail(self, error: ScanError) -> None:
+        self.stats.errors[error.reason.word] += 1
+        if error.reason is Reason.BODY_TOO_LARGE:
+            return  # about this message: an upload of large files must not suspend the service for everybody
+        if error is self._last_failure:
+            return  # one failed fetch of OPTIONS fails every message that waited for it, and is still one failure
+        self._last_failure = error
+        if not self._breaker.suspended and self._breaker.fail():
+            self.stats.suspended = True
+            self.stats.suspensions += 1
+            self._tell("suspended", str(error))
+
+    def _tell(self, kind: str, detail: str = "") -> None:
+        self._on_event(ServiceEvent(self.name, kind, detail))
+
+    # -- the verdict ---------------------------------------------------------------------------------------------------
+
+    async def _finish(
+        self, message: Message, started: float, answer: Answer | None, judgement: Judgement, detail: str = ""
+    ) -> Adapted:
+        ms = (asyncio.get_running_loop().time() - started) * 1000
+        self.stats.transactions += 1
+        self.stats.outcomes[judgement.outcome.value] += 1
+        headers = answer.headers if answer is not None else Headers()
+        istag = parse_istag(headers) or self.stats.istag
+        verdict = ScanVerdict(
+            service=self.name,
+            method=message.method,
+            outcome=judgement.outcome,
+            reason=judgement.reason,
+            signature=judgement.signature,
+            icap_status=answer.status if answer is not None else 0,
+            istag=istag,
+            engine=clean_text(headers.first("X-Arcus-Scanner") or istag),
+            ms=ms,
+            size=len(message.body or b""),
+            sha256=await _digest(message.body),
+            detail=clean_text(detail),
+            headers=noted_headers(headers),
+        )
+        return Adapted(verdict, judgement.kind, judgement.head, judgement.body)
+
+
+def _transfer(message: Message, options: ServiceOptions) -> Transfer:
+    """By the path of the request's URL; without a request every body is previewed."""
+    target = message.request_head.split(b" ", 2)[1:2] if message.request_head else []
+    url = target[0].decode("latin-1") if target else ""
+    return options.transfer(url if url.startswith("/") else url.partition("://")[2].partition("/")[2])
+
+
+async def _digest(body: bytes | None) -> str:
+    if not body:
+        return ""
+    if len(body) <= _HASH_INLINE:
+        return sha256(body).hexdigest()
+    return await asyncio.to_thread(lambda: sha256(body).hexdigest())
+
+
+def _ignore(event: ServiceEvent) -> None:
+    """Nobody listens."""

@@ -1,0 +1,200 @@
+"""The services of the server: ``reqmod`` and ``respmod`` scan, ``echo`` gives everything back."""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from email.utils import formatdate
+
+from appliance.domain.errors import ScanError
+from appliance.domain.reason import Reason
+from icap.protocol.events import Response
+from icap.protocol.headers import Field, Headers
+from icap.protocol.options import ServiceOptions
+from icap.server.exchange import PIECE, Exchange
+from icap.server.heads import block_page, returned_head
+from icap.server.keep import Keep, KeepBudget, tee
+from icap.server.scanners.scanner import Scanner, ScanOutcome, ScanResult
+from icap.server.service import bare, istag_field, make_istag
+from icap.server.settings import ServerSettings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What OPTIONS says. ``preview`` in bytes, ``ttl`` in seconds."""
+
+    title: str
+    preview: int = 1024
+    max_connections: int = 512
+    ttl: int = 300
+    include: frozenset[str] = frozenset(("X-Client-IP", "X-Subscriber-ID"))
+    """The personal headers that are used: they go into the log line of a find."""
+
+    def fields(self, methods: frozenset[str], istag: str) -> tuple[Field, ...]:
+        options = ServiceOptions(
+            methods=methods,
+            istag=istag,
+            ttl=self.ttl,
+            preview=self.preview,
+            max_connections=self.max_connections,
+            allow=frozenset(("204",)),
+            service=f"Arcus {self.title}",
+            include=self.include,
+            transfer_preview=frozenset("*"),
+        )
+        return (*options.fields(), ("Date", formatdate(usegmt=True)))
+
+
+class EchoService:
+    """Reads every message to its end and gives it back unmodified."""
+
+    def __init__(self, offer: Offer, keep: KeepBudget, methods: frozenset[str]) -> None:
+        self._offer = offer
+        self._keep = keep
+        self._methods = methods
+
+    @property
+    def methods(self) -> frozenset[str]:
+        return self._methods
+
+    @property
+    def istag(self) -> str:
+        return make_istag(self._offer.title)
+
+    async def options(self, exchange: Exchange) -> None:
+        await exchange.answer(Response(200, Headers(self._offer.fields(self._methods, self.istag))))
+
+    async def serve(self, exchange: Exchange) -> None:
+        with self._kept(exchange) as keep:
+            await self._serve(exchange, keep)
+
+    def _kept(self, exchange: Exchange) -> contextlib.AbstractContextManager[Keep | None]:
+        """A copy is needed by the client that does not allow 204; a preview alone allows it only until 100 Continue."""
+        needed = exchange.request.body and "204" not in exchange.request.allow
+        return Keep(self._keep) if needed else contextlib.nullcontext()
+
+    async def _serve(self, exchange: Exchange, keep: Keep | None) -> None:
+        try:
+            async for _ in self._body(exchange, keep):
+                continue
+        except ScanError as error:
+            await self.refuse(exchange, error.reason, error.detail)
+            return
+        await self.unmodified(exchange, keep)
+
+    def _body(self, exchange: Exchange, keep: Keep | None) -> AsyncIterator[bytes]:
+        return exchange.body() if keep is None else tee(exchange.body(), keep)
+
+    async def unmodified(self, exchange: Exchange, keep: Keep | None, *fields: Field) -> None:
+        """204 where the client allows it, otherwise the message as it came."""
+        headers = Headers((istag_field(self.istag), *fields))
+        try:
+            await give_back(exchange, keep, headers)
+        except ScanError as error:
+            await self.refuse(exchange, error.reason, error.detail)
+
+    async def refuse(self, exchange: Exchange, reason: Reason, detail: str) -> None:
+        """500: there is no verdict, and the client's policy decides."""
+        exchange.account.reason = reason.word
+        logger.info("no verdict: %s: %s", reason.word, detail)  # not louder: a scanner that is down says so once itself
+        status = 503 if reason is Reason.RESOURCE_EXHAUSTED else 500
+        await exchange.answer(bare(status, self.istag, ("X-Arcus-Error", reason.word)))
+
+
+async def give_back(exchange: Exchange, keep: Keep | None, headers: Headers) -> None:
+    """204 where the client allows it, otherwise the message as it came. ``exchange`` has been read to its end, or waits.
+
+    Raises:
+        ScanError: the client can take neither.
+    """
+    request = exchange.request
+    if exchange.may_send_204:
+        await exchange.answer(Response(204, headers))
+        return
+    is_request = request.method == "REQMOD"
+    head = request.request_head if is_request else request.response_head
+    if head is None:
+        # Nothing to give back but the body, and an answer needs a head (RFC 3507 section 4.4.1).
+        raise ScanError(Reason.ICAP_PROTOCOL, "no HTTP header and no Allow: 204")
+    head = returned_head(head)
+    response = Response(200, headers, head if is_request else None, None if is_request else head, request.body)
+    if keep is None or keep.size <= PIECE:
+        body = b"" if keep is None else b"".join([piece async for piece in keep.pieces()])
+        await exchange.answer(response, body)
+    else:
+        await exchange.stream(response, keep.pieces())
+
+
+class ScanService(EchoService):
+    """Hands every body to a scanner while it arrives. What could not be scanned is never called clean."""
+
+    def __init__(self, offer: Offer, keep: KeepBudget, methods: frozenset[str], scanner: Scanner) -> None:
+        super().__init__(offer, keep, methods)
+        self._scanner = scanner
+
+    @property
+    def istag(self) -> str:
+        return make_istag(f"{self._offer.title}|{self._scanner.fingerprint}")
+
+    async def _serve(self, exchange: Exchange, keep: Keep | None) -> None:
+        if not exchange.request.body:
+            await self.unmodified(exchange, keep)
+            return
+        try:
+            result = await self._scanner.scan(self._body(exchange, keep))
+        except ScanError as error:
+            await self.refuse(exchange, error.reason, error.detail)
+            return
+        exchange.account.scan = result
+        await self._answer(exchange, keep, result)
+
+    async def _answer(self, exchange: Exchange, keep: Keep | None, result: ScanResult) -> None:
+        if result.outcome is ScanOutcome.INFECTED:
+            await self._blocked(exchange, result)
+        elif result.outcome is ScanOutcome.CLEAN and exchange.complete:
+            await self.unmodified(exchange, keep, *_facts(result))
+        elif result.outcome is ScanOutcome.CLEAN:
+            await self.refuse(exchange, Reason.SCANNER_ERROR, "the scanner says clean before the end of the body")
+        else:
+            await self.refuse(exchange, result.reason, result.detail)
+
+    async def _blocked(self, exchange: Exchange, result: ScanResult) -> None:
+        threat = "".join(c for c in result.signature if c.isprintable() and c.isascii() and c != ";")[:200]
+        client = exchange.request.headers.first("X-Client-IP")
+        subscriber = exchange.request.headers.first("X-Subscriber-ID")
+        logger.warning("infected: %s, sha256 %s, client %r, subscriber %r", threat, result.sha256, client, subscriber)
+        head, page = block_page(threat, result.engine)
+        headers = Headers(
+            (
+                istag_field(self.istag),
+                ("X-Infection-Found", f"Type=0; Resolution=2; Threat={threat};"),
+                ("X-Virus-ID", threat),
+                ("Cache-Control", "no-store"),
+                *_facts(result),
+            )
+        )
+        await exchange.answer(Response(200, headers, response_head=head, body=True), page)
+
+
+def _facts(result: ScanResult) -> tuple[Field, ...]:
+    return (
+        ("X-Arcus-Scanner", result.engine or "unknown"),
+        ("X-Arcus-Scan", f"ms={result.ms}; size={result.size}; sha256={result.sha256}"),
+    )
+
+
+def standard_services(scanner: Scanner, settings: ServerSettings, preview: int = 1024) -> dict[str, EchoService]:
+    """``reqmod``, ``respmod`` and ``echo``, by the path of their URI. ``preview`` in bytes, as OPTIONS offers it."""
+    reqmod, respmod = frozenset(("REQMOD",)), frozenset(("RESPMOD",))
+    keep = KeepBudget.of(settings)
+
+    def offer(title: str) -> Offer:
+        return Offer(title, preview, settings.max_connections)
+
+    return {
+        "reqmod": ScanService(offer("request scan"), keep, reqmod, scanner),
+        "respmod": ScanService(offer("response scan"), keep, respmod, scanner),
+        "echo": EchoService(offer("echo"), keep, reqmod | respmod),
+    }

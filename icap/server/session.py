@@ -1,0 +1,143 @@
+"""The requests of one connection, one after the other: routing, errors, and how the connection ends."""
+
+import logging
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from appliance.domain.reason import Reason
+from icap.protocol.errors import LocalProtocolError, RemoteProtocolError, TruncatedMessage
+from icap.protocol.events import OPTIONS, ConnectionClosed, Request
+from icap.protocol.server import Writing
+from icap.server.channel import Channel, ClientGone, Phase, PhaseTimeout
+from icap.server.exchange import Exchange
+from icap.server.service import Service, Services, Watcher, bare
+
+logger = logging.getLogger(__name__)
+
+_CLOSE = ("Connection", "close")
+
+
+class Session:
+    def __init__(self, channel: Channel, services: Services, watcher: Watcher, stopping: Callable[[], bool]) -> None:
+        self._channel = channel
+        self._services = services
+        self._watcher = watcher
+        self._stopping = stopping
+        self._exchange: Exchange | None = None
+
+    @property
+    def busy(self) -> bool:
+        """A request is being served."""
+        return self._exchange is not None
+
+    async def run(self) -> None:
+        """Serve until the connection ends. Raises nothing but CancelledError."""
+        channel = self._channel
+        try:
+            while await self._serve_next():
+                channel.advance()
+            await channel.linger()
+        except (ClientGone, TruncatedMessage):
+            channel.abort()  # half a request has no verdict, and nobody is there to read one
+        except PhaseTimeout as error:
+            await self._fail(408, error.phase.value)
+        except RemoteProtocolError as error:
+            await self._fail(error.status, error.detail)
+        except Exception:
+            logger.exception("a service failed")
+            await self._fail(500, Reason.INTERNAL_ERROR.word)
+        finally:
+            self._finish()
+            channel.close()
+
+    async def refuse(self) -> None:
+        """One answer without reading anything, then the end."""
+        self._channel.send(bare(503, "arcus", _CLOSE))
+        await self._channel.linger()
+
+    async def _serve_next(self) -> bool:
+        """One request; whether another may follow."""
+        channel = self._channel
+        request = await self._next_request()
+        if request is None:
+            return False
+        exchange = self._exchange = Exchange(request, channel, self._stopping)
+        await self._route(exchange)
+        if not exchange.answered:
+            raise LocalProtocolError("a service gave no answer")
+        self._finish()
+        return channel.core.complete and not channel.core.must_close
+
+    async def _next_request(self) -> Request | None:
+        """None when the client has closed or was idle for too long."""
+        try:
+            event = await self._channel.receive(Phase.IDLE, self._channel.settings.idle_timeout)
+        except PhaseTimeout as error:
+            if error.phase is Phase.IDLE:
+                return None
+            raise
+        if isinstance(event, ConnectionClosed):
+            return None
+        if not isinstance(event, Request):
+            raise LocalProtocolError(f"{type(event).__name__} between requests")
+        return event
+
+    async def _route(self, exchange: Exchange) -> None:
+        request = exchange.request
+        path = _path(request)
+        exchange.account.service = path
+        service = self._services.get(path)
+        if service is None:
+            await exchange.answer(bare(404))
+        elif request.method == OPTIONS:
+            async for _ in exchange.body():
+                continue
+            await service.options(exchange)
+        elif request.method not in service.methods:
+            await exchange.answer(bare(405, service.istag))
+        else:
+            await service.serve(exchange)
+
+    async def _fail(self, status: int, detail: str) -> None:
+        """Answer when that is still possible, and end the connection."""
+        channel, exchange = self._channel, self._exchange
+        if exchange is not None:
+            exchange.account.reason = exchange.account.reason or detail
+        if channel.core.writing is not Writing.IDLE or channel.gone:
+            channel.abort()  # an answer is under way and will not be whole: the client must see that
+            return
+        if exchange is not None:
+            exchange.account.status = status
+        channel.send(bare(status, self._istag(), _CLOSE, *_error_field(status)))
+        await channel.linger()
+
+    def _istag(self) -> str:
+        service: Service | None = self._services.get(self._exchange.account.service) if self._exchange else None
+        return service.istag if service else "arcus"
+
+    def _finish(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.close()
+            self._watcher.finished(exchange.account)
+
+
+def _path(request: Request) -> str:
+    """The service's name. The host is not compared: a server behind another name is still this server.
+
+    Raises:
+        RemoteProtocolError: the URI is not absolute, or there is no Host (RFC 3507 section 4.2 and 4.3.2).
+    """
+    if not request.headers.single("Host"):
+        raise RemoteProtocolError("no Host header")
+    try:
+        parts = urlsplit(request.uri)
+    except ValueError as error:
+        raise RemoteProtocolError(f"not a URI: {request.uri[:80]!r}") from error
+    if parts.scheme not in ("icap", "icaps") or not parts.netloc:
+        raise RemoteProtocolError(f"not an absolute ICAP URI: {request.uri[:80]!r}")
+    return parts.path.strip("/")
+
+
+def _error_field(status: int) -> tuple[tuple[str, str], ...]:
+    return (("X-Arcus-Error", Reason.INTERNAL_ERROR.word),) if status == 500 else ()

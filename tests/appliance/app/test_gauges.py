@@ -1,0 +1,88 @@
+"""Totals and states that others keep, brought into the metrics now and then."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from appliance.app.gauges import Gauges, Watched
+from appliance.audit.spool import SpoolStats
+from appliance.config.escaper import DummyDeny
+from appliance.config.tenant import Tenant
+from appliance.domain.ids import TenantId
+from appliance.egress.registry import Registry
+from appliance.telemetry.metrics import Metrics
+from appliance.tenancy.quota import ConnectionQuota
+from certs.cache import Counters
+from icap.client.stats import ServiceStats
+
+A = TenantId("a")
+
+
+class Cache:
+    def __init__(self) -> None:
+        self.counters = Counters(hits=3, misses=2, joined=1, signed=2, signed_rsa=1)
+
+    def __len__(self) -> int:
+        return 2
+
+
+def watched(registry: Registry) -> Any:
+    quota = ConnectionQuota([Tenant(tenant_id="a", ca="ca", auditor="x")])
+    quota.acquire_tenant(A)
+    config = SimpleNamespace(name="in", type="http_proxy")
+    return Watched(
+        listeners=[SimpleNamespace(config=config, active=4, accepted=7)],  # type: ignore[list-item]
+        receptions=[SimpleNamespace(name="in", open_tasks=2)],  # type: ignore[list-item]
+        leaves={"ca": Cache()},  # type: ignore[dict-item]
+        registry=registry,
+        spool=SimpleNamespace(used=500, full=True, stats=SpoolStats(records=9, refused=1)),  # type: ignore[arg-type]
+        quota=quota,
+        tenants=(A, TenantId("b")),
+        icap={("x", "y"): SimpleNamespace(stats=ServiceStats(busy=1, idle=2, waiting=3))},  # type: ignore[dict-item]
+    )
+
+
+def samples(metrics: Metrics) -> dict[str, float]:
+    found = [sample for family in text_string_to_metric_families(metrics.exposition().decode()) for sample in family.samples]
+    return {f"{each.name} {' '.join(each.labels.values())}".strip().removeprefix("arcus_"): each.value for each in found}
+
+
+async def test_everything_that_is_watched_shows_and_totals_are_added_once() -> None:
+    registry = Registry.from_config([DummyDeny(name="no", type="dummy_deny")], [], [])
+    stats = registry.stats("no")
+    stats.chosen, stats.connected = 5, 3
+    stats.failures["dns_failed"] += 2
+    registry.queries()["system"].update(ok=4, cached=6)
+    metrics, looked_at = Metrics(), watched(registry)
+    gauges = Gauges(metrics, looked_at)
+    gauges.sample()
+    gauges.sample()
+    looked_at.listeners[0].accepted = 8
+    gauges.sample()
+    registry.close()
+    found = samples(metrics)
+    expected = {
+        "server_connections_active in http_proxy": 4,
+        "server_connections_total in http_proxy": 8,
+        "server_requests_active in": 2,
+        "tenant_connections_active a": 1,
+        "tenant_connections_active b": 0,
+        "escaper_attempts_total no": 5,
+        "escaper_established_total no": 3,
+        "escaper_failures_total no dns_failed": 2,
+        "resolver_queries_total system ok": 4,
+        "resolver_queries_total system cached": 6,
+        "leaf_cache_entries": 2,
+        "leaf_cache_total hit": 4,
+        "leaf_cache_total miss": 2,
+        "leaf_signed_total ecdsa": 1,
+        "leaf_signed_total rsa": 1,
+        "audit_spool_bytes": 500,
+        "audit_spool_full": 1,
+        "audit_spool_records_total": 9,
+        "audit_spool_refused_total": 1,
+        "icap_connections_active": 3,
+        "icap_waiting": 3,
+    }
+    assert {name: found.get(name) for name in expected} == expected

@@ -1,0 +1,155 @@
+"""Notes of tasks for the tests: one with everything in it, and small ones."""
+
+from typing import Any
+
+from appliance.domain.decision import Action, Decision, TlsAction, TlsDecision
+from appliance.domain.facts import ClientFacts, HelloFacts, UserFacts
+from appliance.domain.ids import TaskId, TenantId
+from appliance.domain.notes import CertNotes, ConnNotes, EscapeNotes, TaskNotes, TlsNotes
+from appliance.domain.reason import Reason
+from appliance.domain.target import Target
+from appliance.domain.verdict import Outcome, ScanVerdict
+
+START = 1_760_000_000.25
+
+
+def certificate(name: str = "example.com") -> CertNotes:
+    return CertNotes("a1" * 32, f"CN={name}", "CN=Some CA", "0f1e2d3c4b", START - 1e6, START + 1e6, (name, f"www.{name}"))
+
+
+def tls(side: str) -> TlsNotes:
+    return TlsNotes(
+        "TLSv1.3",
+        "TLS_AES_128_GCM_SHA256",
+        "h2",
+        "example.com",
+        resumed=True,
+        verify="ok",
+        error="" if side == "client" else "none",
+        certificate=certificate(),
+        chain_sha256=("b2" * 32, "c3" * 32),
+    )
+
+
+def full_connection() -> ConnNotes:
+    return ConnNotes(
+        ClientFacts("10.0.0.7", 51_234, "http-in", "10.0.0.1", 8080),
+        started=START - 1,
+        protocol="connect",
+        tenant=TenantId("acme"),
+        tenant_method="network",
+        tenant_detail="10.0.0.0/8",
+        user=UserFacts("alice", "staff"),
+        tunnel=Target("example.com", 443),
+        original_dst="93.184.216.34:443",
+        hello=HelloFacts(
+            "example.com",
+            ("h2", "http/1.1"),
+            (772, 771),
+            has_ech=True,
+            ja3="d" * 32,
+            ja4="t13d1516h2_8daaf6152771_e5627efa2ab1",
+        ),
+        tls_decision=TlsDecision(TlsAction.INTERCEPT, "inspect-all", "company policy"),
+        client_tls=tls("client"),
+        server_tls=tls("server"),
+        requests=3,
+        bytes_in=900,
+        bytes_out=70_000,
+        events=["tenant_header_ignored"],
+    )
+
+
+def _scans() -> list[ScanVerdict]:
+    return [
+        ScanVerdict(
+            "icap://127.0.0.1:1344/reqmod",
+            "REQMOD",
+            Outcome.CLEAN,
+            icap_status=204,
+            istag="W3E4",
+            engine="ClamAV 1.4/27000",
+            ms=1.25,
+            size=1000,
+        ),
+        ScanVerdict(
+            "icap://127.0.0.1:1344/respmod",
+            "RESPMOD",
+            Outcome.BLOCKED,
+            Reason.MALWARE_FOUND,
+            "Eicar-Test-Signature",
+            200,
+            "W3E4",
+            "ClamAV 1.4.2/27511",
+            8.5,
+            20_000,
+            "d4" * 32,
+            "first part",
+            (("X-Infection-Found", "Type=0; Resolution=2; Threat=Eicar;"),),
+        ),
+    ]
+
+
+def full_task(**changes: Any) -> TaskNotes:
+    """Every field that can be filled is filled."""
+    notes = TaskNotes(
+        full_connection(),
+        kind="request",
+        started=START,
+        ended=START + 0.125,
+        stage="finished",
+        target=Target("example.com", 443),
+        scheme="https",
+        method="POST",
+        path="/upload?name=a&token=abc",
+        http_version="HTTP/2.0",
+        user_agent="Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",
+        referer="https://example.com/form?code=123",
+        request_type="application/json",
+        response_type="text/html",
+        status=403,
+        upstream_status=200,
+        request_bytes=1_000,
+        response_bytes=20_000,
+        decision=Decision(Action.ALLOW, rule="allow-web", level="tenant", applied=("tenant:acme", "user:alice", "allow-web")),
+        reason=Reason.MALWARE_FOUND,
+        detail="in the response",
+        escaper="root",
+        escape=EscapeNotes(
+            ("root", "direct"),
+            ("root: default",),
+            "93.184.216.34:443",
+            "93.184.216.34",
+            "10.0.0.1:40000",
+            2,
+            True,
+            "first address refused",
+        ),
+        not_scanned=["streamed"],
+        websocket_frames=(4, 5),
+    )
+    notes.scans = _scans()
+    notes.steps = {"dns": 1.5, "connect": 2.5, "tls": 10.0, "request_scan": 1.25, "wait": 20.0, "response_scan": 8.5}
+    for name, value in changes.items():
+        setattr(notes, name, value)
+    return notes
+
+
+def task(task_id: str = "", **changes: Any) -> TaskNotes:
+    """A small one: a page was fetched."""
+    conn = ConnNotes(ClientFacts("10.0.0.7", 51_234, "http-in"), tenant=TenantId("acme"))
+    notes = TaskNotes(
+        conn,
+        started=START,
+        ended=START + 0.1,
+        target=Target("example.com", 80),
+        scheme="http",
+        method="GET",
+        path="/",
+        status=200,
+    )
+    if task_id:
+        notes.task_id = TaskId(task_id)
+    for name, value in changes.items():
+        setattr(notes, name, value)
+    return notes

@@ -1,0 +1,300 @@
+"""HTTP/1 requests inside a tunnel to example.com: the bodies that are forwarded, and the reason of the refusal, if any."""
+
+from appliance.domain.reason import Reason
+
+BAD, AMBIGUOUS = Reason.BAD_REQUEST, Reason.AMBIGUOUS_MESSAGE
+type Expected = Reason | list[bytes] | tuple[list[bytes], Reason]
+type Case = tuple[str, bytes, Expected]
+
+H = b"Host: example.com\r\n"
+
+
+def get(fields: bytes = b"", line: bytes = b"GET / HTTP/1.1") -> bytes:
+    return line + b"\r\n" + H + fields + b"\r\n"
+
+
+def post(fields: bytes, body: bytes = b"") -> bytes:
+    return b"POST / HTTP/1.1\r\n" + H + fields + b"\r\n" + body
+
+
+def chunked(body: bytes, te: bytes = b"Transfer-Encoding: chunked\r\n") -> bytes:
+    return post(te, body)
+
+
+def raw_host(host: bytes) -> bytes:
+    return b"GET / HTTP/1.1\r\n" + host + b"\r\n"
+
+
+LINES: list[Case] = [
+    ("plain get", get(), [b""]),
+    ("path and query", get(line=b"GET /a/b?c=d&e=%20 HTTP/1.1"), [b""]),
+    ("pipe, braces, quote in query", get(line=b'GET /a?x={|}"` HTTP/1.1'), [b""]),
+    ("double slash path", get(line=b"GET //evil.example/x HTTP/1.1"), [b""]),
+    ("options asterisk", get(line=b"OPTIONS * HTTP/1.1"), [b""]),
+    ("absolute form, same host", get(line=b"GET http://example.com/x HTTP/1.1"), [b""]),
+    ("absolute form, host in capitals", get(line=b"GET http://EXAMPLE.com/x HTTP/1.1"), [b""]),
+    ("absolute form, default port", get(line=b"GET http://example.com:80/x HTTP/1.1"), [b""]),
+    ("absolute form, query without path", get(line=b"GET http://example.com?x HTTP/1.1"), [b""]),
+    ("absolute form, options without path", get(line=b"OPTIONS http://example.com HTTP/1.1"), [b""]),
+    ("one empty line before", b"\r\n" + get(), [b""]),
+    ("unknown method", get(line=b"PROPFIND / HTTP/1.1"), [b""]),
+    ("extension method in lower case", get(line=b"m-search / HTTP/1.1"), [b""]),
+    ("http/1.0", get(line=b"GET / HTTP/1.0"), [b""]),
+    ("http/1.0 without host", b"GET / HTTP/1.0\r\n\r\n", [b""]),
+    ("two empty lines before", b"\r\n\r\n" + get(), BAD),
+    ("leading space", b" " + get(), BAD),
+    ("leading tab", b"\t" + get(), BAD),
+    ("leading NUL", b"\0" + get(), BAD),
+    ("leading LF", b"\n" + get(), BAD),
+    ("two spaces after method", get(line=b"GET  / HTTP/1.1"), BAD),
+    ("two spaces before version", get(line=b"GET /  HTTP/1.1"), BAD),
+    ("tab separator", get(line=b"GET\t/\tHTTP/1.1"), BAD),
+    ("trailing space", get(line=b"GET / HTTP/1.1 "), BAD),
+    ("space in path", get(line=b"GET /a b HTTP/1.1"), BAD),
+    ("no version", get(line=b"GET /"), BAD),
+    ("http/0.9", get(line=b"GET / HTTP/0.9"), BAD),
+    ("http/1.2", get(line=b"GET / HTTP/1.2"), BAD),
+    ("http/2.0", get(line=b"GET / HTTP/2.0"), BAD),
+    ("http/1.10", get(line=b"GET / HTTP/1.10"), BAD),
+    ("http/01.1", get(line=b"GET / HTTP/01.1"), BAD),
+    ("lower-case version", get(line=b"GET / http/1.1"), BAD),
+    ("version with space", get(line=b"GET / HTTP/1. 1"), BAD),
+    ("h2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", BAD),
+    ("empty method", get(line=b" / HTTP/1.1"), BAD),
+    ("method with colon", get(line=b"G:T / HTTP/1.1"), BAD),
+    ("method with octet 0x80", get(line=b"G\x80T / HTTP/1.1"), BAD),
+    ("method in lower case", get(line=b"get / HTTP/1.1"), AMBIGUOUS),
+    ("head in mixed case", get(line=b"Head / HTTP/1.1"), AMBIGUOUS),
+    ("connect in lower case", get(line=b"connect example.com:443 HTTP/1.1"), AMBIGUOUS),
+    ("endless method", get(line=b"A" * 40 + b" / HTTP/1.1"), BAD),
+    ("connect in a tunnel", b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n", BAD),
+    ("asterisk with get", get(line=b"GET * HTTP/1.1"), BAD),
+    ("no leading slash", get(line=b"GET index.html HTTP/1.1"), BAD),
+    ("fragment", get(line=b"GET /a#b HTTP/1.1"), BAD),
+    ("fragment in absolute form", get(line=b"GET http://example.com/#b HTTP/1.1"), BAD),
+    ("octet 0x80 in path", get(line=b"GET /\xc3\xa4 HTTP/1.1"), BAD),
+    ("DEL in path", get(line=b"GET /\x7f HTTP/1.1"), BAD),
+    ("absolute form, other host", get(line=b"GET http://evil.example/ HTTP/1.1"), AMBIGUOUS),
+    ("absolute form, other port", get(line=b"GET http://example.com:8080/ HTTP/1.1"), AMBIGUOUS),
+    ("absolute form, other scheme", get(line=b"GET https://example.com:80/ HTTP/1.1"), AMBIGUOUS),
+    ("absolute form, userinfo", get(line=b"GET http://a@example.com/ HTTP/1.1"), BAD),
+    ("absolute form, userinfo trick", get(line=b"GET http://example.com:80@evil.example/ HTTP/1.1"), BAD),
+    ("absolute form, backslash", get(line=b"GET http://example.com\\@evil.example/ HTTP/1.1"), BAD),
+    ("absolute form, empty host", get(line=b"GET http:///x HTTP/1.1"), BAD),
+    ("absolute form, empty port", get(line=b"GET http://example.com:/x HTTP/1.1"), BAD),
+    ("absolute form, port 0", get(line=b"GET http://example.com:0/x HTTP/1.1"), BAD),
+    ("absolute form, port 65616", get(line=b"GET http://example.com:65616/x HTTP/1.1"), BAD),
+    ("ftp scheme", get(line=b"GET ftp://example.com/ HTTP/1.1"), BAD),
+    ("file scheme", get(line=b"GET file:///etc/passwd HTTP/1.1"), BAD),
+    ("bare LF after the line", b"GET / HTTP/1.1\n" + H + b"\r\n", BAD),
+    ("bare CR after the line", b"GET / HTTP/1.1\r" + H + b"\r\n", BAD),
+    ("CR in the line", b"GET /\r HTTP/1.1\r\n" + H + b"\r\n", BAD),
+    ("NUL in the line", b"GET /\0 HTTP/1.1\r\n" + H + b"\r\n", BAD),
+]
+
+FIELDS: list[Case] = [
+    ("empty value", get(b"X-A:\r\n"), [b""]),
+    ("value of spaces", get(b"X-A:   \r\n"), [b""]),
+    ("tab before value", get(b"X-A:\tb\r\n"), [b""]),
+    ("obs-text value", get(b"X-A: \xe4\r\n"), [b""]),
+    ("token characters in name", get(b"X!#$%&'*+-.^_`|~9: b\r\n"), [b""]),
+    ("colon in value", get(b"X-A: b:c\r\n"), [b""]),
+    ("LF only head", b"GET / HTTP/1.1\nHost: example.com\n\n", BAD),
+    ("LF after a field", get(b"X-A: b\nX-B: c\r\n"), BAD),
+    ("LF CR LF end", b"GET / HTTP/1.1\r\nHost: example.com\n\r\n", BAD),
+    ("CR inside value", get(b"X-A: b\rc\r\n"), BAD),
+    ("CR CR LF", get(b"X-A: b\r\r\n"), BAD),
+    ("NUL in value", get(b"X-A: b\0c\r\n"), BAD),
+    ("NUL in name", get(b"X\0A: b\r\n"), BAD),
+    ("escape in value", get(b"X-A: \x1b[0m\r\n"), BAD),
+    ("DEL in value", get(b"X-A: \x7f\r\n"), BAD),
+    ("vertical tab in value", get(b"X-A: a\x0bb\r\n"), BAD),
+    ("folded value", get(b"X-A: b\r\n c\r\n"), BAD),
+    ("folded by tab", get(b"X-A: b\r\n\tc\r\n"), BAD),
+    ("folded first line", b"GET / HTTP/1.1\r\n " + H + b"\r\n", BAD),
+    ("folded transfer-encoding", chunked(b"0\r\n\r\n", b"Transfer-Encoding:\r\n chunked\r\n"), BAD),
+    ("space before colon", get(b"X-A : b\r\n"), BAD),
+    ("tab before colon", get(b"X-A\t: b\r\n"), BAD),
+    ("space in name", get(b"X A: b\r\n"), BAD),
+    ("no colon", get(b"XA\r\n"), BAD),
+    ("empty name", get(b": b\r\n"), BAD),
+    ("name in brackets", get(b"X[A]: b\r\n"), BAD),
+    ("name in quotes", get(b'"X": b\r\n'), BAD),
+    ("octet 0x80 in name", get(b"X\x80: b\r\n"), BAD),
+    ("slash in name", get(b"X/A: b\r\n"), BAD),
+    ("pseudo-header in http/1", get(b":authority: evil.example\r\n"), BAD),
+]
+
+HOSTS: list[Case] = [
+    ("host with port", raw_host(b"Host: example.com:80\r\n"), [b""]),
+    ("ip host", raw_host(b"Host: 192.0.2.1\r\n"), [b""]),
+    ("ipv6 host", raw_host(b"Host: [2001:db8::1]:80\r\n"), [b""]),
+    ("host name in capitals", raw_host(b"HOST: Example.COM\r\n"), [b""]),
+    ("no host", raw_host(b""), BAD),
+    ("empty host", raw_host(b"Host:\r\n"), BAD),
+    ("host twice", raw_host(b"Host: example.com\r\nHost: evil.example\r\n"), AMBIGUOUS),
+    ("host twice, same", raw_host(b"Host: example.com\r\nhost: example.com\r\n"), AMBIGUOUS),
+    ("host list", raw_host(b"Host: example.com, evil.example\r\n"), BAD),
+    ("host with userinfo", raw_host(b"Host: a@example.com\r\n"), BAD),
+    ("host with path", raw_host(b"Host: example.com/x\r\n"), BAD),
+    ("host with query", raw_host(b"Host: example.com?x\r\n"), BAD),
+    ("host with fragment", raw_host(b"Host: example.com#x\r\n"), BAD),
+    ("host with space", raw_host(b"Host: example.com evil.example\r\n"), BAD),
+    ("host with scheme", raw_host(b"Host: http://example.com\r\n"), BAD),
+    ("host with bad port", raw_host(b"Host: example.com:80a\r\n"), BAD),
+    ("host with signed port", raw_host(b"Host: example.com:+80\r\n"), BAD),
+    ("host with two ports", raw_host(b"Host: example.com:80:81\r\n"), BAD),
+    ("host with octet 0x80", raw_host(b"Host: ex\x80mple.com\r\n"), BAD),
+    ("host as a number", raw_host(b"Host: 2130706433\r\n"), BAD),
+    ("host in hexadecimal", raw_host(b"Host: 0x7f.1\r\n"), BAD),
+    ("host in short form", raw_host(b"Host: 127.1\r\n"), BAD),
+    ("host with backslash", raw_host(b"Host: example.com\\x\r\n"), BAD),
+    ("host with percent", raw_host(b"Host: example%2ecom\r\n"), BAD),
+    ("host with empty label", raw_host(b"Host: example..com\r\n"), BAD),
+    ("unclosed ipv6", raw_host(b"Host: [::1\r\n"), BAD),
+    ("connection names host", get(b"Connection: host\r\n"), AMBIGUOUS),
+]
+
+LENGTHS: list[Case] = [
+    ("content-length", post(b"Content-Length: 3\r\n", b"abc"), [b"abc"]),
+    ("content-length 0", post(b"Content-Length: 0\r\n"), [b""]),
+    ("get with body", get(b"Content-Length: 3\r\n") + b"abc", [b"abc"]),
+    ("post without length", post(b""), [b""]),
+    ("length with plus", post(b"Content-Length: +3\r\n", b"abc"), AMBIGUOUS),
+    ("length negative", post(b"Content-Length: -3\r\n", b"abc"), AMBIGUOUS),
+    ("length with space", post(b"Content-Length: 1 1\r\n", b"a" * 11), AMBIGUOUS),
+    ("length list", post(b"Content-Length: 3,3\r\n", b"abc"), AMBIGUOUS),
+    ("length list with space", post(b"Content-Length: 3, 3\r\n", b"abc"), AMBIGUOUS),
+    ("length with leading zero", post(b"Content-Length: 03\r\n", b"abc"), AMBIGUOUS),
+    ("length 00", post(b"Content-Length: 00\r\n"), AMBIGUOUS),
+    ("length hexadecimal", post(b"Content-Length: 0x3\r\n", b"abc"), AMBIGUOUS),
+    ("length with exponent", post(b"Content-Length: 3e0\r\n", b"abc"), AMBIGUOUS),
+    ("length with underscore", post(b"Content-Length: 1_1\r\n", b"a" * 11), AMBIGUOUS),
+    ("length in other digits", post(b"Content-Length: \xd9\xa3\r\n", b"abc"), AMBIGUOUS),
+    ("length with fraction", post(b"Content-Length: 3.0\r\n", b"abc"), AMBIGUOUS),
+    ("length empty", post(b"Content-Length:\r\n"), AMBIGUOUS),
+    ("length over 2**64", post(b"Content-Length: 18446744073709551619\r\n", b"abc"), AMBIGUOUS),
+    ("length with semicolon", post(b"Content-Length: 3;a\r\n", b"abc"), AMBIGUOUS),
+    ("length in quotes", post(b'Content-Length: "3"\r\n', b"abc"), AMBIGUOUS),
+    ("length twice, differing", post(b"Content-Length: 3\r\nContent-Length: 4\r\n", b"abc"), AMBIGUOUS),
+    ("length twice, same", post(b"Content-Length: 3\r\ncontent-length: 3\r\n", b"abc"), AMBIGUOUS),
+    ("length named in connection", post(b"Content-Length: 3\r\nConnection: content-length\r\n", b"abc"), AMBIGUOUS),
+    ("trace with body", b"TRACE / HTTP/1.1\r\n" + H + b"Content-Length: 3\r\n\r\nabc", AMBIGUOUS),
+]
+
+END = b"3\r\nabc\r\n0\r\n\r\n"
+
+
+def te(value: bytes) -> bytes:
+    return chunked(END, b"Transfer-Encoding: " + value + b"\r\n")
+
+
+CODINGS: list[Case] = [
+    ("chunked", te(b"chunked"), [b"abc"]),
+    ("chunked in capitals", te(b"CHUNKED"), [b"abc"]),
+    ("chunked, spaces around", te(b"   chunked\t "), [b"abc"]),
+    ("chunked, name in capitals", chunked(END, b"TRANSFER-ENCODING: chunked\r\n"), [b"abc"]),
+    ("xchunked", te(b"xchunked"), AMBIGUOUS),
+    ("chunkedx", te(b"chunkedx"), AMBIGUOUS),
+    ("chunked and comma", te(b"chunked,"), AMBIGUOUS),
+    ("comma and chunked", te(b",chunked"), AMBIGUOUS),
+    ("chunked, identity", te(b"chunked, identity"), AMBIGUOUS),
+    ("identity, chunked", te(b"identity, chunked"), AMBIGUOUS),
+    ("identity", te(b"identity"), AMBIGUOUS),
+    ("gzip, chunked", te(b"gzip, chunked"), AMBIGUOUS),
+    ("gzip", te(b"gzip"), AMBIGUOUS),
+    ("chunked, chunked", te(b"chunked, chunked"), AMBIGUOUS),
+    ("chunked with parameter", te(b"chunked;q=1"), AMBIGUOUS),
+    ("chunked in quotes", te(b'"chunked"'), AMBIGUOUS),
+    ("chunked with obs-text", te(b"chunked\xa0"), AMBIGUOUS),
+    ("chunked with kelvin sign", te(b"chun\xe2\x84\xaaed"), AMBIGUOUS),
+    ("empty coding", te(b""), AMBIGUOUS),
+    ("vertical tab before chunked", te(b"\x0bchunked"), BAD),
+    ("coding twice", te(b"chunked\r\nTransfer-Encoding: chunked"), AMBIGUOUS),
+    ("coding twice, differing", te(b"chunked\r\nTransfer-Encoding: x"), AMBIGUOUS),
+    ("coding and length", chunked(END, b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n"), AMBIGUOUS),
+    ("length and coding", chunked(END, b"Content-Length: 13\r\nTransfer-Encoding: chunked\r\n"), AMBIGUOUS),
+    ("coding and length 0", chunked(END, b"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n"), AMBIGUOUS),
+    ("unknown coding and length", chunked(b"abc", b"Transfer-Encoding: x\r\nContent-Length: 3\r\n"), AMBIGUOUS),
+    ("coding in http/1.0", b"POST / HTTP/1.0\r\n" + H + b"Transfer-Encoding: chunked\r\n\r\n" + END, AMBIGUOUS),
+    ("coding named in connection", chunked(END, b"Transfer-Encoding: chunked\r\nConnection: transfer-encoding\r\n"), AMBIGUOUS),
+    ("space before the coding's colon", chunked(END, b"Transfer-Encoding : chunked\r\n"), BAD),
+    ("underscore for the dash", chunked(b"", b"Transfer_Encoding: chunked\r\n"), AMBIGUOUS),
+    ("underscore for the length's dash", post(b"Content_Length: 3\r\n"), AMBIGUOUS),
+    ("underscore in another name", get(b"X_A: b\r\n"), [b""]),
+]
+
+CHUNKS: list[Case] = [
+    ("two chunks", chunked(b"1\r\na\r\n2\r\nbc\r\n0\r\n\r\n"), [b"abc"]),
+    ("size in capitals", chunked(b"A\r\n0123456789\r\n0\r\n\r\n"), [b"0123456789"]),
+    ("size with leading zeros", chunked(b"003\r\nabc\r\n000\r\n\r\n"), [b"abc"]),
+    ("no data", chunked(b"0\r\n\r\n"), [b""]),
+    ("extension", chunked(b"3;a=b\r\nabc\r\n0;c\r\n\r\n"), [b"abc"]),
+    ("extension, quoted", chunked(b'3;a="b;c"\r\nabc\r\n0\r\n\r\n'), [b"abc"]),
+    ("extension after space", chunked(b"3 ; a\r\nabc\r\n0\r\n\r\n"), [b"abc"]),
+    ("CRLF as data", chunked(b"4\r\n\r\n\r\n\r\n0\r\n\r\n"), [b"\r\n\r\n"]),
+    ("legal trailer", chunked(b"3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n"), [b"abc"]),
+    ("trailer content-length is dropped", chunked(b"3\r\nabc\r\n0\r\nContent-Length: 99\r\n\r\n"), [b"abc"]),
+    ("trailer transfer-encoding is dropped", chunked(b"3\r\nabc\r\n0\r\nTransfer-Encoding: x\r\n\r\n"), [b"abc"]),
+    ("trailer host is dropped", chunked(b"3\r\nabc\r\n0\r\nHost: evil.example\r\n\r\n"), [b"abc"]),
+    ("size with plus", chunked(b"+3\r\nabc\r\n0\r\n\r\n"), BAD),
+    ("size negative", chunked(b"-3\r\nabc\r\n0\r\n\r\n"), BAD),
+    ("size with 0x", chunked(b"0x3\r\nabc\r\n0\r\n\r\n"), BAD),
+    ("size with underscore", chunked(b"1_0\r\n" + b"a" * 16 + b"\r\n0\r\n\r\n"), BAD),
+    ("size with leading space", chunked(b" 3\r\nabc\r\n0\r\n\r\n"), BAD),
+    ("size with trailing space", chunked(b"3 \r\nabc\r\n0\r\n\r\n"), BAD),
+    ("size empty", chunked(b"\r\nabc\r\n0\r\n\r\n"), BAD),
+    ("size not hexadecimal", chunked(b"g\r\nabc\r\n0\r\n\r\n"), BAD),
+    ("size of 16 digits", chunked(b"0000000000000003\r\nabc\r\n0\r\n\r\n"), BAD),
+    ("size over 2**64", chunked(b"10000000000000003\r\nabc\r\n0\r\n\r\n"), BAD),
+    ("size with comma", chunked(b"3,3\r\nabc\r\n0\r\n\r\n"), BAD),
+    ("size then LF", chunked(b"3\nabc\r\n0\r\n\r\n"), BAD),
+    ("size then CR", chunked(b"3\rabc\r\n0\r\n\r\n"), BAD),
+    ("LF in extension", chunked(b"3;a\nb\r\nabc\r\n0\r\n\r\n"), BAD),
+    ("CR in extension", chunked(b"3;a\rb\r\nabc\r\n0\r\n\r\n"), BAD),
+    ("NUL in extension", chunked(b"3;\0\r\nabc\r\n0\r\n\r\n"), BAD),
+    ("no CRLF after data", chunked(b"3\r\nabc0\r\n\r\n"), BAD),
+    ("LF after data", chunked(b"3\r\nabc\n0\r\n\r\n"), BAD),
+    ("CR CR after data", chunked(b"3\r\nabc\r\r0\r\n\r\n"), BAD),
+    ("more data than size", chunked(b"3\r\nabcd\r\n0\r\n\r\n"), BAD),
+    ("last chunk then LF", chunked(b"3\r\nabc\r\n0\n\r\n"), BAD),
+    ("trailer without colon", chunked(b"3\r\nabc\r\n0\r\nGET / HTTP/1.1\r\n\r\n"), BAD),
+    ("folded trailer", chunked(b"3\r\nabc\r\n0\r\nX: a\r\n b\r\n\r\n"), BAD),
+    ("trailer with NUL", chunked(b"3\r\nabc\r\n0\r\nX: \0\r\n\r\n"), BAD),
+]
+
+HOPS: list[Case] = [
+    ("connection names a field", get(b"Connection: X-Secret\r\nX-Secret: 1\r\n"), [b""]),
+    ("connection names two", get(b"Connection: x-secret , X-Other\r\nX-Secret: 1\r\nX-OTHER: 2\r\n"), [b""]),
+    ("connection twice", get(b"Connection: x-secret\r\nConnection: x-other\r\nX-Secret: 1\r\nX-Other: 2\r\n"), [b""]),
+    ("connection after the field", get(b"X-Secret: 1\r\nConnection: X-SECRET\r\n"), [b""]),
+    ("keep-alive", get(b"Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n"), [b""]),
+    ("keep-alive alone", get(b"Keep-Alive: timeout=5\r\n"), [b""]),
+    ("proxy-connection", get(b"Proxy-Connection: keep-alive\r\n"), [b""]),
+    ("te with weights", get(b"TE: gzip;q=0.5\r\nConnection: te\r\n"), [b""]),
+    ("te trailers", get(b"TE: trailers\r\nConnection: TE\r\n"), [b""]),
+    ("upgrade h2c", get(b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n"), [b""]),
+    ("upgrade without connection", get(b"Upgrade: websocket\r\n"), [b""]),
+    ("upgrade tls", get(b"Upgrade: TLS/1.0\r\nConnection: upgrade\r\n"), [b""]),
+    ("proxy-authorization", get(b"Proxy-Authorization: Basic YTpi\r\n"), [b""]),
+    ("connection close", get(b"Connection: close\r\n"), [b""]),
+    ("trailer without chunks", get(b"Trailer: X-Sum\r\n"), [b""]),
+    ("expect continue", post(b"Expect: 100-continue\r\nContent-Length: 3\r\n", b"abc"), [b"abc"]),
+    ("expect something else", post(b"Expect: 200-ok\r\nContent-Length: 3\r\n", b"abc"), BAD),
+    ("expect twice", post(b"Expect: 100-continue\r\nExpect: x\r\nContent-Length: 3\r\n", b"abc"), BAD),
+]
+
+PIPELINES: list[Case] = [
+    ("two gets", get() + get(), [b"", b""]),
+    ("post and get", post(b"Content-Length: 3\r\n", b"abc") + get(), [b"abc", b""]),
+    ("chunked and get", te(b"chunked") + get(), [b"abc", b""]),
+    ("get in a body is a body", post(b"Content-Length: %d\r\n" % len(get()), get()), [get()]),
+    ("empty line between", get() + b"\r\n" + get(), [b"", b""]),
+    ("nothing after close", get(b"Connection: close\r\n") + get(), [b""]),
+    ("get and garbage", get() + b"\x16\x03\x01" * 5, ([b""], BAD)),
+    ("get and ambiguous", get() + te(b"x"), ([b""], AMBIGUOUS)),
+    ("trailer smuggling", chunked(b"0\r\nX: 1\r\n\r\n") + get(), [b"", b""]),
+    ("what follows a length is the next request", post(b"Content-Length: 2\r\n", b"abc") + get(), [b"ab", b""]),
+]
+
+CASES: list[Case] = [*LINES, *FIELDS, *HOSTS, *LENGTHS, *CODINGS, *CHUNKS, *HOPS, *PIPELINES]

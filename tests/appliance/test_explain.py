@@ -1,0 +1,82 @@
+"""Explanations: each way a request can end before it is sent, by the code of live traffic."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from appliance.explain import Explainer, Question, QuestionError
+from tests.appliance.config.base import changed, loads
+
+pytestmark = pytest.mark.unit
+
+SUSPENDED = "{tenant_id: off, status: suspended, match: {networks: [10.9.0.0/16]}, ca: main, auditor: inspect}"
+CONFIG = changed(
+    ("    resolver: local\n", "    resolver: local\n  - {name: nowhere, type: dummy_deny}\n"),
+    ("    rules:\n      - {exact", "    rules:\n      - {child_match: shut.test, next: nowhere}\n      - {exact"),
+    ("      splice: [", "      block: [secret.test]\n      splice: ["),
+    ("tenant:\n  - tenant_id: blue", f"tenant:\n  - {SUSPENDED}\n  - tenant_id: blue"),
+    ("    token:", "    source_ip_filter: [10.0.0.0/9]\n        token:"),
+    ("8080\"}\n", "8080\"}\n    trusted_proxies: [192.0.2.9/32]\n    ingress_network_filter: {deny: [198.51.100.0/24]}\n"),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def explainer() -> Iterator[Explainer]:
+    made = Explainer(loads(CONFIG).config)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("question", "verdict", "tenant", "path"),
+    [
+        (Question("https://x.test/", "10.1.0.1", "alice"), "ok", "blue", ("router", "direct")),
+        (Question("https://a.test/", "10.1.0.1", "alice"), "ok", "blue", ("router", "parent")),
+        (Question("x.b.test:8443", "10.1.0.1", "alice"), "ok", "blue", ("router", "parent")),
+        (Question("http://games.test/x", "10.1.0.1", "alice"), "policy_blocked", "blue", ()),
+        (Question("https://www.games.test/x", "10.1.0.1", "alice"), "policy_blocked", "blue", ()),
+        (Question("https://secret.test/", "10.1.0.1", "alice"), "decrypt_blocked", "blue", ()),
+        (Question("https://x.shut.test/", "10.1.0.1", "alice"), "denied_by_escaper", "blue", ("router", "nowhere")),
+        (Question("https://x.test/", "10.1.0.1"), "auth_required", "blue", ()),
+        (Question("https://x.test/", "10.1.0.1", "mallory"), "auth_failed", "blue", ()),
+        (Question("https://x.test/", "10.200.0.1", "alice"), "source_denied", "blue", ()),
+        (Question("https://x.test/", "10.9.0.1"), "tenant_suspended", "off", ()),
+        (Question("https://x.test/", "198.51.100.7"), "network_denied", "", ()),
+        (Question("https://x.test/", "192.0.2.1"), "ok", "default", ("direct",)),
+        (Question("https://www.blue.test/", "192.0.2.1"), "auth_required", "blue", ()),
+        (Question("https://x.test/", "192.0.2.9", tenant_header="blue"), "auth_required", "blue", ()),
+        (Question("https://x.test/", "192.0.2.1", tenant_header="blue"), "ok", "default", ("direct",)),
+        (Question("https://x.test/", "192.0.2.9", tenant_header="nobody"), "no_tenant", "", ()),
+    ],
+)  # fmt: skip
+def test_ten_05_pol_esc_the_verdict_with_tenant_and_path(
+    explainer: Explainer, question: Question, verdict: str, tenant: str, path: tuple[str, ...]
+) -> None:
+    told = explainer.explain(question)
+    assert (told.reason, told.tenant, told.escaper_path) == (verdict, tenant, path)
+    assert told.verdict == ("allow" if verdict == "ok" else "deny")
+    assert [step.stop for step in told.steps[:-1]] == [False] * (len(told.steps) - 1)
+    assert told.steps[-1].stop is (verdict != "ok")
+
+
+def test_a_spliced_request_is_judged_by_its_connect_alone(explainer: Explainer) -> None:
+    told = explainer.explain(Question("https://www.bank.test/x", "192.0.2.1"))
+    assert told.decrypt == "splice"
+    assert "access GET" not in [step.about for step in told.steps]
+
+
+def test_why_names_the_rules(explainer: Explainer) -> None:
+    told = explainer.explain(Question("https://www.games.test/x", "10.1.0.1", "alice"))
+    assert told.steps[-1].why == "tenant policy no-games"
+    told = explainer.explain(Question("https://a.test/", "10.1.0.1", "alice"))
+    assert told.steps[-1].why == "router: exact_match a.test"
+
+
+@pytest.mark.parametrize(
+    "question",
+    [Question("ftp://x.test/", "10.0.0.1"), Question("https:///x", "10.0.0.1"), Question("https://x.test/", "x"),
+     Question("https://x.test/", "10.0.0.1", server="nobody"), Question("https://127.1/", "10.0.0.1")],
+)  # fmt: skip
+def test_malformed_questions(explainer: Explainer, question: Question) -> None:
+    with pytest.raises(QuestionError):
+        explainer.explain(question)

@@ -1,0 +1,225 @@
+import asyncio
+import gc
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from appliance.domain.clock import ManualClock
+from appliance.domain.errors import InternalError
+from certs import cache as cache_module
+from certs.authority import Authority
+from certs.cache import LeafCache
+from certs.leaf import LeafProfile
+from tests.certs import forge_origin as forge
+from tests.certs.forge_origin import CA, NOW
+
+DAY = 86400
+
+
+def new_authority(name: str = "main") -> Authority:
+    pair = forge.issue(CA.but(common_name=name), None)
+    return Authority(name, pair.certificate, (), pair.key)
+
+
+@pytest.fixture
+def cache(clock) -> LeafCache:
+    return LeafCache(new_authority(), 3, 3600, clock)
+
+
+def profile(host: str, **options: bool) -> LeafProfile:
+    return LeafProfile.for_host(host, **options)
+
+
+def counted(cache: LeafCache) -> tuple[int, int, int, int]:
+    counters = cache.counters
+    return counters.hits, counters.misses, counters.joined, counters.signed
+
+
+async def test_tls_04_the_second_call_signs_nothing(cache):
+    first, second = await cache.get(profile("a.test")), await cache.get(profile("a.test"))
+    assert first is second
+    assert first.context is second.context
+    assert counted(cache) == (1, 1, 0, 1)
+
+
+async def test_tls_03_every_host_has_a_key_of_its_own(cache):
+    first, second = await cache.get(profile("a.test")), await cache.get(profile("b.test"))
+    assert first.key.public_key() != second.key.public_key()
+    assert cache.authority.key.public_key() not in (first.key.public_key(), second.key.public_key())
+    assert first.certificate.public_key() == first.key.public_key()
+    assert first.serial == first.certificate.serial_number != second.serial
+
+
+@pytest.mark.parametrize("ecdsa", [True, False], ids=["ecdsa", "rsa"])
+async def test_tls_07_two_hundred_first_calls_sign_once(clock, ecdsa):
+    cache = LeafCache(new_authority(), 10, 3600, clock)
+    leaves = await asyncio.gather(*(cache.get(profile("a.test", ecdsa=ecdsa)) for _ in range(200)))
+    assert len({leaf.serial for leaf in leaves}) == 1
+    hits, misses, joined, signed = counted(cache)
+    assert (misses, signed, hits + joined) == (1, 1, 199)
+    assert isinstance(leaves[0].key, ec.EllipticCurvePrivateKey if ecdsa else rsa.RSAPrivateKey)
+
+
+async def test_an_rsa_key_is_made_off_the_loop(clock, monkeypatch):
+    makers = []
+    original = cache_module.new_rsa_key
+    monkeypatch.setattr(cache_module, "new_rsa_key", lambda: (makers.append(threading.get_ident()), original())[1])
+    with ThreadPoolExecutor(1) as executor:
+        cache = LeafCache(new_authority(), 10, 3600, clock, executor=executor)
+        await cache.get(profile("a.test", ecdsa=False))
+    assert makers
+    assert threading.get_ident() not in makers
+
+
+@pytest.mark.security
+async def test_rsa_keys_are_made_one_at_a_time_while_ecdsa_goes_on(clock, monkeypatch):
+    """A client that wants RSA for ever new names must not take every core, nor hold up the others."""
+    running, most, gate = 0, 0, threading.Event()
+
+    def slow_key():
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        gate.wait(10)
+        running -= 1
+        return forge.rsa_key(2048)
+
+    monkeypatch.setattr(cache_module, "new_rsa_key", slow_key)
+    cache = LeafCache(new_authority(), 10, 3600, clock)
+    waiting = [asyncio.create_task(cache.get(profile(f"{name}.test", ecdsa=False))) for name in "abcd"]
+    await asyncio.sleep(0.05)
+    assert await cache.get(profile("a.test"))
+    assert not any(task.done() for task in waiting)
+    gate.set()
+    assert len({leaf.serial for leaf in await asyncio.gather(*waiting)}) == 4
+    assert most == 1
+
+
+async def test_tls_07_a_caller_that_goes_away_does_not_take_the_leaf_from_the_others(clock):
+    cache = LeafCache(new_authority(), 10, 3600, clock)
+    first = asyncio.create_task(cache.get(profile("a.test", ecdsa=False)))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(cache.get(profile("a.test", ecdsa=False)))
+    await asyncio.sleep(0)
+    first.cancel()
+    leaf = await second
+    assert first.cancelled()
+    assert leaf is await cache.get(profile("a.test", ecdsa=False))
+    assert cache.counters.signed == 1
+
+
+async def test_a_failure_reaches_every_caller_and_is_not_kept(clock, monkeypatch):
+    cache = LeafCache(new_authority(), 10, 3600, clock)
+    monkeypatch.setattr(cache_module, "new_rsa_key", lambda: 1 / 0)
+    calls = (cache.get(profile("a.test", ecdsa=False)) for _ in range(3))
+    assert {type(each) for each in await asyncio.gather(*calls, return_exceptions=True)} == {ZeroDivisionError}
+    monkeypatch.undo()
+    assert await cache.get(profile("a.test", ecdsa=False))
+    assert cache.counters.signed == 1
+
+
+async def test_tls_06_the_least_recently_used_leaf_goes_first(cache):
+    leaves = {name: await cache.get(profile(f"{name}.test")) for name in "abc"}
+    await cache.get(profile("a.test"))
+    await cache.get(profile("d.test"))
+    assert len(cache) == 3
+    assert cache.peek(profile("b.test")) is None
+    assert cache.peek(profile("a.test")) is leaves["a"]
+    assert cache.counters.evicted == 1
+
+
+async def test_tls_06_ten_thousand_hosts_stay_within_the_bound(clock, monkeypatch):
+    cache = LeafCache(new_authority(), 100, 3600, clock)
+    gc.collect()
+    for index in range(10_500):
+        await cache.get(profile(f"h{index}.test"))
+    assert len(cache) == 100
+    assert (cache.counters.signed, cache.counters.evicted) == (10_500, 10_400)
+    assert cache.peek(profile("h10499.test"))
+    assert cache.peek(profile("h10399.test")) is None
+
+
+async def test_tls_04_a_leaf_is_made_anew_after_its_time_to_live(cache, clock):
+    first = await cache.get(profile("a.test"))
+    clock.advance(3599)
+    assert await cache.get(profile("a.test")) is first
+    clock.advance(1)
+    second = await cache.get(profile("a.test"))
+    assert second.serial != first.serial
+    assert cache.counters.expired == 1
+    assert len(cache) == 1
+
+
+async def test_tls_04_a_leaf_is_never_served_in_the_second_half_of_its_life(clock):
+    cache = LeafCache(new_authority(), 10, 365 * DAY, clock, leaf_days=10)
+    first = await cache.get(profile("a.test"))
+    half = (first.not_after - clock.now()) / 2
+    clock.advance(half - 1)
+    assert await cache.get(profile("a.test")) is first
+    clock.advance(1)
+    assert await cache.get(profile("a.test")) is not first
+
+
+@pytest.mark.parametrize("jump", [60 * DAY, -60 * DAY])
+async def test_a_clock_that_is_set_does_not_let_an_invalid_leaf_be_served(cache, clock, jump):
+    first = await cache.get(profile("a.test"))
+    clock.time += jump
+    second = await cache.get(profile("a.test"))
+    assert second is not first
+    assert second.not_before <= clock.now() < second.not_after
+
+
+async def test_a_servers_end_of_life_bounds_the_leaf_and_its_stay(cache, clock):
+    short = LeafProfile(("a.test",), not_after=clock.now() + 100)
+    first = await cache.get(short)
+    assert first.not_after == clock.now() + 100
+    clock.advance(50)
+    assert await cache.get(short) is not first
+
+
+async def test_profiles_that_differ_have_different_leaves(cache):
+    ecdsa, rsa_leaf = await cache.get(profile("a.test")), await cache.get(profile("a.test", ecdsa=False))
+    assert ecdsa.serial != rsa_leaf.serial
+    assert len(cache) == 2
+
+
+@pytest.mark.security
+async def test_ten_13_a_new_authority_leaves_the_others_leaves_alone(clock):
+    """A cache belongs to one authority: rotating tenant A's gives A new leaves and B the same as before."""
+    old, other = LeafCache(new_authority("A"), 10, 3600, clock), LeafCache(new_authority("B"), 10, 3600, clock)
+    before_a, before_b = await old.get(profile("a.test")), await other.get(profile("a.test"))
+    pair = forge.issue(CA.but(common_name="A2", key=forge.ec_key(8)), None)
+    rotated = LeafCache(Authority("A", pair.certificate, (), pair.key), 10, 3600, clock)
+    after_a = await rotated.get(profile("a.test"))
+    assert await other.get(profile("a.test")) is before_b
+    assert after_a.certificate.issuer != before_a.certificate.issuer
+    assert len({before_a.serial, before_b.serial, after_a.serial}) == 3
+
+
+async def test_clear_forgets(cache):
+    first = await cache.get(profile("a.test"))
+    cache.clear()
+    assert len(cache) == 0
+    assert await cache.get(profile("a.test")) is not first
+
+
+async def test_an_expired_authority_is_a_typed_failure(clock):
+    cache = LeafCache(new_authority(), 10, 3600, clock)
+    clock.time = NOW.timestamp() + 1001 * DAY
+    for ecdsa in (True, False):
+        with pytest.raises(InternalError):
+            await cache.get(profile("a.test", ecdsa=ecdsa))
+    assert len(cache) == 0
+
+
+@pytest.mark.parametrize(("capacity", "ttl"), [(0, 1), (1, 0), (-1, 1), (1, -1)])
+def test_a_cache_without_room_or_time_is_refused(capacity, ttl):
+    with pytest.raises(ValueError):
+        LeafCache(new_authority(), capacity, ttl, ManualClock())
+
+
+@pytest.mark.security
+async def test_no_key_in_a_representation(cache):
+    assert "Key" not in repr(await cache.get(profile("a.test")))

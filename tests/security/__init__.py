@@ -1,0 +1,1 @@
+"""What a hostile client, or a hostile server, has tried."""
