@@ -15,7 +15,11 @@ hypothesis.settings.load_profile("arcus")
 KINDS = "SRV|TEN|LIM|ESC|LB|CB|CA|RT|PL|HC|FW|DNS|GEO|USR|POL|TLS|AUD|ICP|CFG|MET|LOG|API|CTL|DB|RDS|REG|TCP|DEP|ERR|TST"
 _IN_NAME = re.compile(rf"(?<![a-z])({KINDS.lower()})_(\d\d)(?!\d)")
 _IN_TEXT = re.compile(rf"\b({KINDS})-(\d\d)\b")
-RESULTS = Path(__file__).parents[1] / ".pytest_cache" / "features.json"
+PROCESSES = ("e2e", "faults", "interop")
+"""Tests of whole processes on a machine that may be busy with other things: one that fails is asked once more, and the
+summary says so."""
+HERE = Path(__file__).parent
+RESULTS = HERE.parent / ".pytest_cache" / "features.json"
 
 
 def rows_of(name: str, docstring: str | None) -> list[str]:
@@ -30,6 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         function = getattr(item, "function", None)
         if rows := rows_of(item.name, getattr(function, "__doc__", None)):
             item.user_properties.append(("features", rows))
+        if item.path.relative_to(HERE).parts[0] in PROCESSES:
+            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=1))
 
 
 class FeatureRows:

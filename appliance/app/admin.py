@@ -19,7 +19,8 @@ from appliance.audit.query.search import AuditSearch
 from appliance.audit.sinks.base import Sink
 from appliance.audit.sinks.lines import JsonLinesSink
 from appliance.audit.sinks.store import StoreSink
-from appliance.config.root import AppConfig, Ca
+from appliance.config.ca import Ca
+from appliance.config.root import AppConfig
 from appliance.config.tenant import Tenant
 from appliance.config.values import Listen
 from appliance.control.token import Verifier

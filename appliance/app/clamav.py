@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 
 from appliance.app.paths import StatePaths
-from appliance.config.root import AppConfig, ClamdScanner
+from appliance.config.icap_server import ClamdScanner
+from appliance.config.root import AppConfig
 from appliance.telemetry.health import HealthWriter, State
 from icap.server.clamav import ClamdFailed, ClamdTuning, ManagedClamd
 from icap.server.scanners.daemon import Daemon

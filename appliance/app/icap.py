@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from appliance.app.beat import Heartbeat
 from appliance.app.parts import stop_on
 from appliance.app.paths import StatePaths
+from appliance.config.icap_server import IcapServer as IcapServerConfig
 from appliance.config.root import AppConfig
-from appliance.config.root import IcapServer as IcapServerConfig
 from appliance.telemetry.health import HealthWriter, State
 from appliance.telemetry.metrics import Metrics
 from icap.server.adapt import standard_services

@@ -6,7 +6,8 @@ import signal
 from collections.abc import Iterable
 
 from appliance.app.paths import StatePaths
-from appliance.config.root import AppConfig, Ca
+from appliance.config.ca import Ca
+from appliance.config.root import AppConfig
 from appliance.config.values import Listen
 from appliance.domain.target import Target
 from certs.authority import Authority, load_or_create

@@ -113,9 +113,7 @@ class _Build:
 
     def _watched(self) -> Watched:
         tenants = tuple(TenantId(tenant.tenant_id) for tenant in self.config.tenant)
-        return Watched(
-            self.listeners, self.receptions, self.leaves, self.registry, self.spool, self.quota, tenants, self.icap
-        )
+        return Watched(self.listeners, self.receptions, self.leaves, self.registry, self.spool, self.quota, tenants, self.icap)
 
     # -- decisions --
 

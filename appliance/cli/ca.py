@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
-from appliance.config.root import AppConfig, Ca
+from appliance.config.ca import Ca
+from appliance.config.root import AppConfig
 
 if TYPE_CHECKING:
     from certs.authority import PublicAuthority

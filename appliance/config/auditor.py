@@ -4,54 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from appliance.config.values import Domain, FilePath, IcapUri, Name, Network, Node, Port, Seconds, Size
-
-
-class UpstreamTrust(Node):
-    """Roots for verifying servers, besides the system's. Our own CAs are never trusted upstream."""
-
-    ca_files: list[FilePath] = []
-    """PEM files with further roots."""
-    system_roots: bool = True
-    """Trust the roots of this machine."""
-
-
-class DecryptRule(Node):
-    """One decryption rule; all conditions given must hold. Rules are asked in order, the first match decides."""
-
-    name: Name
-    """Stands in the audit record."""
-    action: Literal["intercept", "splice", "block"]
-    """intercept: decrypt. splice: relay as it is. block: refuse."""
-    hosts: list[Domain] = []
-    """SNI, CONNECT host or original destination: ``host`` or ``.suffix``."""
-    ports: list[Port] = []
-    """Destination ports."""
-    networks: list[Network] = []
-    """Source addresses."""
-    users: list[str] = []
-    """Names of users."""
-    reason: str = ""
-    """Stands in the audit record, and on the page for ``block``."""
-
-
-class TlsInterception(Node):
-    """Decryption of TLS."""
-
-    upstream_trust: UpstreamTrust = UpstreamTrust()
-    """Whom to trust upstream."""
-    rules: list[DecryptRule] = []
-    """Asked in order; the first match decides."""
-    splice: list[Domain] = []
-    """Short form of a splice rule; asked after ``rules``, together with ``block``."""
-    block: list[Domain] = []
-    """Short form of a block rule."""
-    default_action: Literal["intercept", "splice", "block"] = "intercept"
-    """When no rule matches."""
-    connection_strategy: Literal["eager", "lazy"] = "eager"
-    """eager: connect to the server before answering the client's handshake. lazy: when a request is known."""
-    http2: bool = True
-    """Offer HTTP/2 to clients and servers."""
+from appliance.config.interception import TlsInterception
+from appliance.config.values import IcapUri, Name, Node, Seconds, Size
 
 
 class Auditor(Node):

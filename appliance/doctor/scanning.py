@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from appliance.app.paths import StatePaths
 from appliance.config.auditor import Auditor
+from appliance.config.icap_server import IcapServer as IcapServerConfig
 from appliance.config.root import AppConfig
-from appliance.config.root import IcapServer as IcapServerConfig
 from appliance.doctor.finding import Finding, fail, ok, warn
 from appliance.doctor.ports import try_bind
 from appliance.domain.target import Target

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from appliance.app.paths import StatePaths
-from appliance.config.root import AppConfig, Ca
+from appliance.config.ca import Ca
+from appliance.config.root import AppConfig
 from appliance.doctor.finding import Finding, fail, ok, warn
 from appliance.domain.clock import Clock, SystemClock
 from appliance.domain.errors import ConfigError

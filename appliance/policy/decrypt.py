@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from appliance.config.auditor import Auditor, DecryptRule, TlsInterception
+from appliance.config.auditor import Auditor
+from appliance.config.interception import DecryptRule, TlsInterception
 from appliance.domain.decision import TlsAction, TlsDecision
 from appliance.domain.facts import ClientFacts
 from appliance.domain.hostmatch import HostMatcher, NetworkMap, domain_matcher

@@ -33,7 +33,15 @@ def test_a_request_without_the_field_stays_without() -> None:
 @pytest.mark.security
 @pytest.mark.parametrize(
     ("coding", "found"),
-    [("gzip", ""), ("identity", ""), ("X-GZIP", ""), ("br", "br"), ("gzip, Zstd", "zstd"), (" , gzip ,", ""), ("deflate", "deflate")],  # noqa: E501
+    [
+        ("gzip", ""),
+        ("identity", ""),
+        ("X-GZIP", ""),
+        ("br", "br"),
+        ("gzip, Zstd", "zstd"),
+        (" , gzip ,", ""),
+        ("deflate", "deflate"),
+    ],
 )
 def test_a_body_in_another_coding_is_named(coding: str, found: str) -> None:
     assert unscannable(Headers([(b"Content-Encoding", coding.encode())])) == found

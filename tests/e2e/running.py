@@ -63,7 +63,8 @@ class Running:
         """All audit events so far, from the JSON lines, whose fields have these values."""
         found = []
         for path in sorted(self.state.glob("audit.jsonl*")):
-            found += [json.loads(line) for line in path.read_text().splitlines() if line]
+            whole, _, _ = path.read_text().rpartition("\n")  # The last line may be half written yet.
+            found += [json.loads(line) for line in whole.splitlines() if line]
         return [event for event in found if all(event.get(key) == value for key, value in wanted.items())]
 
     def event(self, seconds: float = 15.0, **wanted: Any) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from appliance.app.clamav import with_running_clamd
-from appliance.config.root import AppConfig, ClamdScanner
+from appliance.config.icap_server import ClamdScanner
+from appliance.config.root import AppConfig
 from tests.e2e.running import base_config
 from tests.servers import clamd
 

@@ -111,9 +111,7 @@ async def test_a_child_that_dies_is_started_again_and_the_others_are_left_alone(
             assert [child.restarts for child in place.children] == [1, 0]
 
 
-async def test_a_child_that_cannot_live_is_tried_ever_more_slowly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_child_that_cannot_live_is_tried_ever_more_slowly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
     real = asyncio.sleep
 

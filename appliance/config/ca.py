@@ -1,0 +1,30 @@
+"""Signing CAs: the ``ca`` list."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from appliance.config.values import FilePath, Name, Node, Seconds
+
+
+class Ca(Node):
+    """A signing CA: made under ``state_dir/ca/<name>`` at first start, unless ``certificate`` and ``private_key`` are given."""
+
+    name: Name
+    """What tenants refer to it by, and its folder under ``state_dir/ca``."""
+    common_name: str = Field("Arcus Inspection CA", min_length=1, max_length=64)
+    """Shown in the trust stores of clients. Only used when the CA is created."""
+    key: Literal["ec-p256", "ec-p384", "rsa-2048", "rsa-4096"] = "ec-p256"
+    """The key that is created. Leaves have keys of their own."""
+    certificate: FilePath | None = None
+    """A PEM file with the CA certificate, then its chain, if any."""
+    private_key: FilePath | None = None
+    """The key of ``certificate``, as PEM without a passphrase, mode 0600."""
+    validity_days: int = Field(1825, ge=30, le=7300)
+    """How long a created CA is valid."""
+    leaf_days: int = Field(47, ge=1, le=200)
+    """How long a forged certificate is valid; never longer than the CA and the real certificate."""
+    leaf_cache_size: int = Field(2_000, ge=1)
+    """Leaves kept in memory by each worker; one takes about 26 KB, and signing it again well under a millisecond."""
+    leaf_cache_ttl: Seconds = 86_400.0
+    """How long one is kept."""
