@@ -105,11 +105,11 @@ def version_1_intermediate(w: World) -> Chain:
 
 def spoofed_root(w: World) -> Chain:
     """A root with the trusted one's name and key identifier, and another key."""
-    fake = Pair(w.root.der, forge.ec_key(66), w.root.name)
+    fake = Pair(w.root.der, forge.ec_key(66), w.root.name, w.root.shift)
     return (forge.issue(LEAF.but(issuer_key=w.root.key), fake),)
 
 
-IP4, IP6 = x509.IPAddress(ipaddress.ip_address("192.0.2.7")), x509.IPAddress(ipaddress.ip_address("2001:db8::7"))
+IP4, IP6 = x509.IPAddress(ipaddress.ip_address("127.0.0.7")), x509.IPAddress(ipaddress.ip_address("::1"))
 NET4 = x509.IPAddress(ipaddress.ip_network("10.0.0.0/8"))
 UNKNOWN = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
 NO_USAGE = LEAF.but(usage=None, extended=None)
@@ -120,8 +120,8 @@ CONTROLS = [
     Case("p384", OK, below(LEAF.but(key=forge.curve_key("SECP384R1")))),
     Case("wildcard", OK, dns("*.origin.test"), "www.origin.test"),
     Case("upper case", OK, dns("ORIGIN.Test")),
-    Case("ip v4", OK, named(IP4), "192.0.2.7"),
-    Case("ip v6", OK, named(IP6), "2001:db8::7"),
+    Case("ip v4", OK, named(IP4), "127.0.0.7"),
+    Case("ip v6", OK, named(IP6), "::1"),
     Case("idn", OK, dns("xn--bcher-kva.test"), "bücher.test"),
     Case("directly below the root", OK, lambda w: (forge.issue(LEAF, w.root),)),
     Case("root sent", OK, lambda w: (forge.issue(LEAF, w.intermediate), w.intermediate, w.root)),
@@ -140,7 +140,7 @@ CONTROLS = [
 ]
 
 TRUST = [
-    Case("self-signed", Reason.UPSTREAM_CERT_SELF_SIGNED, lambda w: (forge.issue(LEAF, None),)),
+    Case("self-signed", Reason.UPSTREAM_CERT_SELF_SIGNED, lambda w: (forge.issue(LEAF, None, shift=w.root.shift),)),
     Case("unknown CA, root sent", UNTRUSTED, lambda w: (forge.issue(LEAF, w.stranger), w.stranger)),
     Case("unknown CA, root not sent", UNTRUSTED, lambda w: (forge.issue(LEAF, w.stranger),)),
     Case(
@@ -168,7 +168,7 @@ TRUST = [
     Case("name constraints: excluded", INVALID, under(constraints(excluded=[x509.DNSName("origin.test")]))),
     Case("wildcard over an excluded name", INVALID, lambda w: wildcard_over_excluded(w), "secret.origin.test"),
     Case("wildcard beside an excluded name", OK, lambda w: wildcard_over_excluded(w), "public.origin.test"),
-    Case("name constraints: ip", INVALID, lambda w: constrained_ip(w), "192.0.2.7"),
+    Case("name constraints: ip", INVALID, lambda w: constrained_ip(w), "127.0.0.7"),
     Case("expired intermediate", EXPIRED, under(CA.but(end=NOW - DAY))),
     Case("future intermediate", EARLY, under(CA.but(start=NOW + DAY))),
     Case("intermediate for clients only", INVALID, under(CA.but(extended=[ExtendedKeyUsageOID.CLIENT_AUTH]))),
@@ -200,11 +200,11 @@ NAMES = [
     Case("NUL in SAN", HOST, dns("origin.test\0.evil.test")),
     Case("NUL beside a right name", INVALID, dns("origin.test", "bank.test\0.evil.test")),
     Case("NUL in CN", HOST, below(LEAF.but(common_name="origin.test\0.evil.test", names=None))),
-    Case("ip as dNSName", HOST, dns("192.0.2.7"), "192.0.2.7"),
-    Case("ip in CN", HOST, below(LEAF.but(common_name="192.0.2.7", names=None)), "192.0.2.7"),
-    Case("ip in CN beside a SAN", HOST, dns("origin.test", common_name="192.0.2.7"), "192.0.2.7"),
-    Case("wrong ip", HOST, named(x509.IPAddress(ipaddress.ip_address("192.0.2.8"))), "192.0.2.7"),
-    Case("ip wildcard", HOST, dns("*.0.2.7"), "192.0.2.7"),
+    Case("ip as dNSName", HOST, dns("127.0.0.7"), "127.0.0.7"),
+    Case("ip in CN", HOST, below(LEAF.but(common_name="127.0.0.7", names=None)), "127.0.0.7"),
+    Case("ip in CN beside a SAN", HOST, dns("origin.test", common_name="127.0.0.7"), "127.0.0.7"),
+    Case("wrong ip", HOST, named(x509.IPAddress(ipaddress.ip_address("127.0.0.8"))), "127.0.0.7"),
+    Case("ip wildcard", HOST, dns("*.0.0.7"), "127.0.0.7"),
     Case("e-mail only", HOST, named(x509.RFC822Name("origin@origin.test"))),
     Case("URI only", HOST, named(x509.UniformResourceIdentifier("https://origin.test/"))),
     Case("trailing dot", HOST, dns("origin.test.")),

@@ -51,11 +51,12 @@ def subject(common_name: str | None) -> x509.Name:
 
 @dataclass(frozen=True)
 class Pair:
-    """A certificate in DER, its key, and its name as an issuer."""
+    """A certificate in DER, its key, and its name as an issuer. ``shift`` moves its times, and those of all below it."""
 
     der: bytes
     key: Key
     name: x509.Name
+    shift: timedelta = timedelta()
 
     @property
     def certificate(self) -> x509.Certificate:
@@ -109,16 +110,17 @@ ISSUER_ADDRESS = x509.AuthorityInformationAccess(
 )
 
 
-def issue(template: Template, issuer: Pair | None, hash_: type[HashAlgorithm] = SHA256) -> Pair:
-    """A certificate after ``template``, signed by ``issuer`` (None: by itself)."""
+def issue(template: Template, issuer: Pair | None, hash_: type[HashAlgorithm] = SHA256, shift: timedelta = timedelta()) -> Pair:
+    """A certificate after ``template``, signed by ``issuer`` (None: by itself, and then ``shift`` moves its times)."""
     name = subject(template.common_name)
+    shift = issuer.shift if issuer else shift
     signer = issuer.key if issuer else template.key
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(issuer.name if issuer else name)
     builder = builder.public_key(template.key.public_key()).serial_number(template.serial)
-    builder = builder.not_valid_before(template.start).not_valid_after(template.end)
+    builder = builder.not_valid_before(template.start + shift).not_valid_after(template.end + shift)
     for extension, critical in _extensions(template, signer):
         builder = builder.add_extension(extension, critical)
-    return Pair(builder.sign(signer, hash_()).public_bytes(Encoding.DER), template.key, name)
+    return Pair(builder.sign(signer, hash_()).public_bytes(Encoding.DER), template.key, name, shift)
 
 
 def _extensions(template: Template, signer: Key) -> list[tuple[x509.ExtensionType, bool]]:
@@ -196,7 +198,8 @@ class World:
 
 
 @functools.cache
-def world() -> World:
-    root = issue(CA.but(common_name="Trusted Root", key=ec_key(1)), None)
+def world(shift: timedelta = timedelta()) -> World:
+    """``shift``: how far all times are moved from NOW, for servers that are met at the system's time."""
+    root = issue(CA.but(common_name="Trusted Root", key=ec_key(1)), None, shift=shift)
     intermediate = issue(CA.but(key=ec_key(2)), root)
-    return World(root, intermediate, issue(CA.but(common_name="Stranger Root", key=ec_key(3)), None))
+    return World(root, intermediate, issue(CA.but(common_name="Stranger Root", key=ec_key(3)), None, shift=shift))
