@@ -8,6 +8,7 @@ from appliance.domain.ids import TenantId
 from appliance.egress.registry import Registry
 from appliance.engine.lanes import Reception
 from appliance.engine.listener import Listener
+from appliance.engine.survey import Survey
 from appliance.telemetry.metrics import Metrics
 from appliance.telemetry.totals import Totals
 from appliance.tenancy.quota import ConnectionQuota
@@ -27,6 +28,7 @@ class Watched:
     quota: ConnectionQuota
     tenants: tuple[TenantId, ...]
     icap: Mapping[tuple[str, str], IcapService]
+    survey: Survey
 
 
 class Gauges:
@@ -41,6 +43,8 @@ class Gauges:
         self._leaves(self._watched.leaves.values())
         self._audit(self._watched.spool)
         self._icap()
+        for result, total in self._watched.survey.counters.items():
+            self._totals.reach("arcus_survey_total", result, total=total)
 
     def _servers(self) -> None:
         metrics, watched = self._metrics, self._watched

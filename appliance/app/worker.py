@@ -29,6 +29,7 @@ from appliance.audit.spool import Spool
 from appliance.config.auditor import Auditor
 from appliance.config.root import AppConfig
 from appliance.config.server import HttpProxy, Server
+from appliance.config.survey import Survey as SurveyConfig
 from appliance.domain.clock import SystemClock
 from appliance.domain.errors import PolicyError
 from appliance.domain.ids import TenantId
@@ -46,6 +47,7 @@ from appliance.engine.lanes import Reception
 from appliance.engine.listener import Listener, network_set
 from appliance.engine.session import Engine
 from appliance.engine.stream import SERVER_READ_LIMIT, PeekReader
+from appliance.engine.survey import Survey, Surveyor
 from appliance.engine.worker import Worker
 from appliance.identity.authenticator import Authenticator
 from appliance.policy.access import AccessPolicy
@@ -109,11 +111,15 @@ class _Build:
         self.access = AccessPolicy.compile(config.tenant, config.user_group)
         self.quota = ConnectionQuota(config.tenant)
         self.gate = self._gate()
+        self.trusts = self._per_tenant(self._trust)
+        self.survey = Survey(self._dial, self._surveyors(), self.gate.escaper, self.clock)
         self.gauges = Gauges(self.metrics, self._watched())
 
     def _watched(self) -> Watched:
         tenants = tuple(TenantId(tenant.tenant_id) for tenant in self.config.tenant)
-        return Watched(self.listeners, self.receptions, self.leaves, self.registry, self.spool, self.quota, tenants, self.icap)
+        return Watched(
+            self.listeners, self.receptions, self.leaves, self.registry, self.spool, self.quota, tenants, self.icap, self.survey
+        )
 
     # -- decisions --
 
@@ -150,6 +156,13 @@ class _Build:
         return UpstreamTrust(
             list(trust.ca_files) if trust else [], system_roots=trust.system_roots if trust else True, exclude=excluded
         )
+
+    def _surveyors(self) -> dict[TenantId, Surveyor]:
+        def config(auditor: Auditor) -> SurveyConfig:
+            return auditor.tls_interception.survey if auditor.tls_interception else SurveyConfig()
+
+        configs = self._per_tenant(config)
+        return {tenant: Surveyor(trust, configs[tenant]) for tenant, trust in self.trusts.items()}
 
     def _leaves(self) -> dict[str, LeafCache]:
         return {
@@ -190,6 +203,7 @@ class _Build:
             ending=Ends(finish, self.pages),
             record=self._record,
             page=self.pages,
+            survey=self.survey,
             full=lambda: self.recorder.full,
             deadlines=deadlines,
             limit_hit=self.traffic.limit,
@@ -212,7 +226,7 @@ class _Build:
             Parent(self.pages),
             Adapt(self._per_tenant(self._scanning), self.pages, self.traffic.scan),
             Headers(),
-            UpstreamTls(self._per_tenant(self._trust), http2, self.traffic.handshake),
+            UpstreamTls(self.trusts, http2, self.traffic.handshake),
             Forge({tenant: self.leaves[t.ca] for tenant, t in tenants.items()}, http2, self.clock, self.traffic.handshake),
             record,
         ]
@@ -252,6 +266,7 @@ class _Build:
         return dialed
 
     async def close(self) -> None:
+        self.survey.close()
         for service in self.icap.values():
             await service.close()
         self.spool.close()

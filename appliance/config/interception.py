@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from appliance.config.survey import Survey
 from appliance.config.values import Domain, FilePath, Name, Network, Node, Port
 
 
@@ -50,3 +51,5 @@ class TlsInterception(Node):
     """eager: connect to the server before answering the client's handshake. lazy: when a request is known."""
     http2: bool = True
     """Offer HTTP/2 to clients and servers."""
+    survey: Survey = Survey()
+    """How a server is looked at before a rule that depends on its certificate decides."""

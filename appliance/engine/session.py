@@ -23,6 +23,7 @@ from appliance.engine.options import EAGER, LAZY
 from appliance.engine.phases import Phases
 from appliance.engine.replies import assemble
 from appliance.engine.stream import ClientStream
+from appliance.engine.survey import Survey
 from appliance.policy.pages import Page
 
 type Top = Callable[[Context], layer.Layer]
@@ -44,6 +45,8 @@ class Engine:
     record: Callable[[TaskNotes], None]
     """Writes the audit record; raises when it cannot, and then nothing may pass."""
     page: Pages
+    survey: Survey
+    """A look at a server's TLS before a decision that depends on it."""
     full: Callable[[], bool]
     """Whether the audit spool has no room: then new tasks are refused, or they would pass without a record."""
     deadlines: Deadlines

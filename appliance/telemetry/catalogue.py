@@ -58,6 +58,7 @@ TLS = (
     Spec("arcus_leaf_cache_total", _C, ("result",), "Asked for a leaf certificate: `hit` or `miss`."),
     Spec("arcus_leaf_cache_entries", _G, (), "Leaf certificates in memory."),
     Spec("arcus_leaf_signed_total", _C, ("key",), "Leaf certificates signed, by kind of key: `ecdsa` or `rsa`."),
+    Spec("arcus_survey_total", _C, ("result",), "Looks at a server before a decision: `looked`, `hit` (known), `joined`."),
 )
 
 DECISIONS = (

@@ -40,6 +40,7 @@ def watched(registry: Registry) -> Any:
         quota=quota,
         tenants=(A, TenantId("b")),
         icap={("x", "y"): SimpleNamespace(stats=ServiceStats(busy=1, idle=2, waiting=3))},  # type: ignore[dict-item]
+        survey=SimpleNamespace(counters={"looked": 2}),  # type: ignore[arg-type]
     )
 
 
@@ -71,6 +72,7 @@ async def test_everything_that_is_watched_shows_and_totals_are_added_once() -> N
         "escaper_attempts_total no": 5,
         "escaper_established_total no": 3,
         "escaper_failures_total no dns_failed": 2,
+        "survey_total looked": 2,
         "resolver_queries_total system ok": 4,
         "resolver_queries_total system cached": 6,
         "leaf_cache_entries": 2,
