@@ -9,22 +9,28 @@ from OpenSSL import SSL
 
 from addons.blame import client_tls_reason
 from addons.carry import HandshakeCount, conn_of, resumed
+from addons.likeness import leaf_profile
 from appliance.domain.clock import Clock
 from appliance.domain.ids import TenantId
-from appliance.domain.notes import ConnNotes, TlsNotes
+from appliance.domain.notes import TlsNotes
 from appliance.domain.reason import Reason
 from certs.cache import Leaf, LeafCache
 from certs.describe import describe
-from certs.leaf import LeafProfile
-from certs.mimic import mimic
 
 
 class Forge:
-    """``caches``: the leaf cache of each tenant's CA. ``http2``: the tenants that may speak it."""
+    """``caches``: the leaf cache of each tenant's CA. ``http2``: the tenants that may speak it. ``same_key``: the tenants
+    whose leaves follow the origin's kind of key."""
 
     def __init__(
-        self, caches: Mapping[TenantId, LeafCache], http2: frozenset[TenantId], clock: Clock, count: HandshakeCount
+        self,
+        caches: Mapping[TenantId, LeafCache],
+        http2: frozenset[TenantId],
+        clock: Clock,
+        count: HandshakeCount,
+        same_key: frozenset[TenantId] = frozenset(),
     ) -> None:
+        self._same_key = same_key
         self._caches = caches
         self._count = count
         self._http2 = http2
@@ -34,16 +40,10 @@ class Forge:
         client = cast(connection.Client, data.conn)
         conn = conn_of(client)
         tenant = conn.tenant or TenantId("")
-        leaf = await self._caches[tenant].get(self._profile(conn, data.context.server))
+        profile = leaf_profile(conn, data.context.server, self._clock.now(), same_key=tenant in self._same_key)
+        leaf = await self._caches[tenant].get(profile)
         conn.client_tls = TlsNotes(sni=client.sni or "", certificate=describe(leaf.certificate), begun=self._clock.now())
         data.ssl_conn = self._connection(leaf, tenant, data.context.server)
-
-    def _profile(self, conn: ConnNotes, server: connection.Server) -> LeafProfile:
-        host = (conn.hello.sni if conn.hello else "") or (server.address[0] if server.address else "")
-        ecdsa = conn.hello is None or conn.hello.accepts_ecdsa
-        if server.tls_established and server.certificate_list:
-            return mimic(host, server.certificate_list[0].to_cryptography(), self._clock.now(), ecdsa=ecdsa)
-        return LeafProfile.for_host(host, ecdsa=ecdsa)
 
     def _connection(self, leaf: Leaf, tenant: TenantId, server: connection.Server) -> SSL.Connection:
         ssl_conn = SSL.Connection(leaf.context)

@@ -28,7 +28,7 @@ def leaf(folder: Path) -> Result:
     """A leaf for each of 10,000 hosts, all kept."""
     from certs.authority import load_or_create
     from certs.cache import LeafCache
-    from certs.leaf import LeafProfile
+    from certs.profile import LeafProfile
 
     cache = LeafCache(load_or_create(folder, "bench", "Bench CA", "ec-p256", 365), HOSTS, 86_400.0)
 

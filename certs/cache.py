@@ -18,7 +18,8 @@ from OpenSSL import SSL
 from appliance.domain.clock import Clock, SystemClock
 from certs import server_context
 from certs.authority import Authority
-from certs.leaf import DEFAULT_DAYS, LeafKey, LeafProfile, sign_leaf
+from certs.leaf import DEFAULT_DAYS, LeafKey, sign_leaf
+from certs.profile import LeafProfile
 
 
 @dataclass(frozen=True, slots=True)

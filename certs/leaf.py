@@ -6,24 +6,31 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from appliance.domain.clock import Clock
 from appliance.domain.errors import InternalError
 from appliance.domain.reason import Reason
-from appliance.domain.target import normalise_host, parse_ip
+from appliance.domain.target import parse_ip
 from certs.authority import Authority
 from certs.nursery import signature_hash
+from certs.profile import MAX_COMMON_NAME
+from certs.profile import LeafProfile as LeafProfile
 
 type LeafKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 HOUR = 3600
 MIN_BACKDATE = 1 * HOUR
 MAX_BACKDATE = 72 * HOUR
-MAX_COMMON_NAME = 64
-"""ub-common-name (RFC 5280 appendix A.1)."""
 DEFAULT_DAYS = 47
 """The longest life the CA/Browser Forum allows from March 2029; every current client accepts it."""
+
+_ATTRIBUTES = {
+    "C": NameOID.COUNTRY_NAME,
+    "ST": NameOID.STATE_OR_PROVINCE_NAME,
+    "L": NameOID.LOCALITY_NAME,
+    "O": NameOID.ORGANIZATION_NAME,
+}
 
 _USAGE = x509.KeyUsage(
     # our cipher suites sign and never encrypt with this key, so keyEncipherment would only permit what is not used
@@ -40,54 +47,51 @@ _USAGE = x509.KeyUsage(
 
 
 @dataclass(frozen=True, slots=True)
-class LeafProfile:
-    """What a leaf says, and the key of the cache: equal profiles share one leaf.
+class Publication:
+    """Where clients can ask about leaves (RFC 5280 sections 4.2.1.13 and 4.2.2.1): plain-HTTP addresses of ours."""
 
-    ``names`` are what a client may reach: DNS names in their normal form (a wildcard as its whole first label),
-    or IP addresses as text. ``not_after`` (seconds since the epoch) is a bound besides the CA's own.
-    """
-
-    names: tuple[str, ...]
-    common_name: str = ""
-    ecdsa: bool = True
-    not_after: float | None = None
-
-    def __post_init__(self) -> None:
-        if not self.names:
-            raise ValueError("a leaf needs a name")
-
-    @classmethod
-    def for_host(cls, host: str, *, ecdsa: bool = True) -> "LeafProfile":
-        """A leaf for one host or address, when no server certificate is known. Raises ValueError for no host name."""
-        name = normalise_host(host)
-        return cls((name,), name, ecdsa)
+    crl: str
+    ocsp: str
+    issuer: str
+    """The CA's certificate, in DER."""
 
 
 def sign_leaf(
-    authority: Authority, profile: LeafProfile, leaf_key: LeafKey, clock: Clock, serial: int, days: int = DEFAULT_DAYS
+    authority: Authority,
+    profile: LeafProfile,
+    leaf_key: LeafKey,
+    clock: Clock,
+    serial: int,
+    days: int = DEFAULT_DAYS,
+    publication: Publication | None = None,
 ) -> x509.Certificate:
     """Sign one leaf, valid for at most ``days`` and never longer than the CA or ``profile.not_after``.
+
+    ``publication`` goes into the leaf; without it the leaf says nothing about where it could be revoked.
 
     Raises:
         InternalError: the authority has expired, or the leaf would.
     """
     start, end = validity(authority, profile, clock, serial, days)
+    subject = subject_name(profile)
     builder = (
         x509.CertificateBuilder()
-        .subject_name(_subject(profile.common_name))
+        .subject_name(subject)
         .issuer_name(authority.certificate.subject)
         .public_key(leaf_key.public_key())
         .serial_number(serial)
         .not_valid_before(start)
         .not_valid_after(end)
         # RFC 5280 section 4.2.1.6: critical when the subject is empty
-        .add_extension(alternative_names(profile.names), critical=not has_common_name(profile.common_name))
+        .add_extension(alternative_names(profile.names), critical=not len(subject))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_USAGE, critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(leaf_key.public_key()), critical=False)
         .add_extension(authority_key_identifier(authority.certificate), critical=False)
     )
+    for extension in addresses(publication):
+        builder = builder.add_extension(extension, critical=False)
     return builder.sign(authority.key, signature_hash(authority.key))
 
 
@@ -106,13 +110,25 @@ def validity(authority: Authority, profile: LeafProfile, clock: Clock, serial: i
     return datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)
 
 
-def has_common_name(name: str) -> bool:
-    """Whether the name fits a subject: the field holds 64 characters, and clients read the SAN anyway."""
-    return 0 < len(name) <= MAX_COMMON_NAME
+def subject_name(profile: LeafProfile) -> x509.Name:
+    """Place and organisation, then the common name where it fits: clients read the SAN anyway."""
+    parts = [x509.NameAttribute(_ATTRIBUTES[word], text) for word, text in profile.subject]
+    if 0 < len(profile.common_name) <= MAX_COMMON_NAME:
+        parts.append(x509.NameAttribute(NameOID.COMMON_NAME, profile.common_name))
+    return x509.Name(parts)
 
 
-def _subject(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if has_common_name(name) else [])
+def addresses(publication: Publication | None) -> tuple[x509.ExtensionType, ...]:
+    """The extensions that name the CRL, the OCSP responder and the issuer's certificate."""
+    if publication is None:
+        return ()
+    point = x509.DistributionPoint([x509.UniformResourceIdentifier(publication.crl)], None, None, None)
+    access = {
+        AuthorityInformationAccessOID.OCSP: publication.ocsp,
+        AuthorityInformationAccessOID.CA_ISSUERS: publication.issuer,
+    }
+    described = [x509.AccessDescription(oid, x509.UniformResourceIdentifier(url)) for oid, url in access.items()]
+    return x509.CRLDistributionPoints([point]), x509.AuthorityInformationAccess(described)
 
 
 def alternative_names(names: tuple[str, ...]) -> x509.SubjectAlternativeName:

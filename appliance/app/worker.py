@@ -227,9 +227,16 @@ class _Build:
             Adapt(self._per_tenant(self._scanning), self.pages, self.traffic.scan),
             Headers(),
             UpstreamTls(self.trusts, http2, self.traffic.handshake),
-            Forge({tenant: self.leaves[t.ca] for tenant, t in tenants.items()}, http2, self.clock, self.traffic.handshake),
+            self._forge(http2),
             record,
         ]
+
+    def _forge(self, http2: frozenset[TenantId]) -> Forge:
+        same_key = {ca.name for ca in self.config.ca if ca.leaf_key == "origin"}
+        cas = {TenantId(tenant.tenant_id): tenant.ca for tenant in self.config.tenant}
+        caches = {tenant: self.leaves[ca] for tenant, ca in cas.items()}
+        followers = frozenset(tenant for tenant, ca in cas.items() if ca in same_key)
+        return Forge(caches, http2, self.clock, self.traffic.handshake, followers)
 
     def _hook_budget(self) -> float:
         return max((auditor.icap_timeout for auditor in self.config.auditor), default=0.0) + HOOK_MARGIN

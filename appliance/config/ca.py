@@ -24,6 +24,9 @@ class Ca(Node):
     """How long a created CA is valid."""
     leaf_days: int = Field(47, ge=1, le=200)
     """How long a forged certificate is valid; never longer than the CA and the real certificate."""
+    leaf_key: Literal["origin", "ec"] = "origin"
+    """The kind of key of forged certificates: the origin's, RSA-2048 or P-256, as far as the client accepts it; or P-256
+    always, which costs a handshake a twentieth of the signing time. A client without ECDSA gets RSA either way."""
     leaf_cache_size: int = Field(2_000, ge=1)
     """Leaves kept in memory by each worker; one takes about 26 KB, and signing it again well under a millisecond."""
     leaf_cache_ttl: Seconds = 86_400.0

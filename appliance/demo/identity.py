@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from appliance.domain.clock import Clock, SystemClock
 from certs.authority import Authority, load_or_create
-from certs.leaf import LeafProfile, sign_leaf
+from certs.leaf import sign_leaf
+from certs.profile import LeafProfile
 
 NAMES = ("origin.test", "localhost", "127.0.0.1", "::1")
 

@@ -20,6 +20,14 @@ class ClientFacts:
     """The peer is listed in the listener's ``trusted_proxies``."""
 
 
+_TLS13 = 0x0304
+# RFC 8446 section 4.2.3, and the suites of RFC 5289 and RFC 7905 that listeners serve
+_ECDSA_SIGNATURE = frozenset({0x0403})
+_RSA_SIGNATURES = frozenset({0x0804, 0x0805, 0x0806})
+_ECDSA_SUITES = frozenset({0xC02B, 0xC02C, 0xCCA9})
+_RSA_SUITES = frozenset({0xC02F, 0xC030, 0xCCA8})
+
+
 @dataclass(frozen=True, slots=True)
 class HelloFacts:
     """A TLS ClientHello (RFC 8446 section 4.1.2), as seen without consuming it."""
@@ -36,7 +44,17 @@ class HelloFacts:
     @property
     def accepts_ecdsa(self) -> bool:
         """Whether a P-256 ECDSA leaf can be served: ecdsa_secp256r1_sha256 is 0x0403 (RFC 8446 section 4.2.3)."""
-        return not self.signature_algorithms or 0x0403 in self.signature_algorithms
+        return self._accepts(_ECDSA_SIGNATURE, _ECDSA_SUITES)
+
+    @property
+    def accepts_rsa(self) -> bool:
+        """Whether an RSA leaf can be served in each version the client may settle on: RSASSA-PSS is in all of them."""
+        return self._accepts(_RSA_SIGNATURES, _RSA_SUITES)
+
+    def _accepts(self, signatures: frozenset[int], suites: frozenset[int]) -> bool:
+        """Before TLS 1.3 the cipher suite names the kind of key, too. A client that names nothing accepts anything."""
+        signs = not self.signature_algorithms or not signatures.isdisjoint(self.signature_algorithms)
+        return signs and (_TLS13 in self.versions or not self.ciphers or not suites.isdisjoint(self.ciphers))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,14 @@ from OpenSSL import SSL
 from OpenSSL.crypto import X509
 
 from addons.forge import Forge
+from addons.likeness import leaf_profile
 from appliance.domain.clock import ManualClock
 from appliance.domain.facts import HelloFacts
+from appliance.domain.notes import CertNotes, TlsNotes
 from appliance.domain.reason import Reason
 from certs.authority import Authority
 from certs.cache import LeafCache
-from certs.leaf import LeafProfile
+from certs.profile import LeafProfile
 from tests.addons.flows import A, conn
 from tests.addons.tls import ALPN, Place
 from tests.certs.tls_pair import handshake
@@ -70,16 +72,52 @@ async def test_one_protocol_from_end_to_end(
     assert client.get_alpn_proto_negotiated() == expected
 
 
-async def test_the_real_certificate_s_names_and_end_are_followed(authority: Authority, clock: ManualClock) -> None:
-    real = await LeafCache(authority, 10, 60, clock).get(LeafProfile(("*.example.test",), not_after=clock.now() + 5 * 86_400))
+async def followed(authority: Authority, clock: ManualClock, verify: str) -> CertNotes:
+    """The leaf of a connection whose origin has a wildcard certificate, and whose verification said ``verify``."""
+    end = int(clock.now()) + 5 * 86_400
+    real = await LeafCache(authority, 10, 60, clock).get(LeafProfile(("*.example.test",), not_after=end))
     place = Place(conn(hello=HelloFacts("www.example.test")))
     place.server.timestamp_tls_setup = 1.0
     place.server.certificate_list = [Cert(real.certificate)]
+    place.conn.server_tls = TlsNotes(verify=verify)
     await forged(place, authority, clock)
     assert place.conn.client_tls is not None
     assert place.conn.client_tls.certificate is not None
-    assert "*.example.test" in place.conn.client_tls.certificate.names
-    assert place.conn.client_tls.certificate.not_after <= clock.now() + 5 * 86_400
+    return place.conn.client_tls.certificate
+
+
+async def test_the_real_certificate_s_names_and_end_are_followed(authority: Authority, clock: ManualClock) -> None:
+    """C12."""
+    notes = await followed(authority, clock, "ok")
+    assert notes.names == ("*.example.test",)
+    assert notes.not_after <= clock.now() + 5 * 86_400
+
+
+@pytest.mark.security
+async def test_the_names_of_a_certificate_that_was_not_verified_are_not_followed(
+    authority: Authority, clock: ManualClock
+) -> None:
+    notes = await followed(authority, clock, "upstream_cert_self_signed: let through by a rule")
+    assert notes.names == ("www.example.test",)
+    assert notes.not_after <= clock.now() + 5 * 86_400
+
+
+ECDSA, RSA = (0x0403,), (0x0804,)
+
+
+@pytest.mark.parametrize(
+    ("same_key", "offer", "expected"),
+    [(True, ECDSA + RSA, "RSA"), (False, ECDSA + RSA, "EC"), (True, ECDSA, "EC"), (False, RSA, "RSA")],
+)
+async def test_tls_03_an_rsa_origin_gets_an_rsa_leaf_where_the_client_accepts_it(
+    authority: Authority, clock: ManualClock, same_key: bool, offer: tuple[int, ...], expected: str
+) -> None:
+    real = await LeafCache(authority, 10, 60, clock).get(LeafProfile(("a.test",), ecdsa=False))
+    place = Place(conn(hello=HelloFacts("a.test", versions=(0x0304,), signature_algorithms=offer)))
+    place.server.timestamp_tls_setup = 1.0
+    place.server.certificate_list = [Cert(real.certificate)]
+    profile = leaf_profile(place.conn, place.server, clock.now(), same_key=same_key)
+    assert profile.ecdsa is (expected == "EC")
 
 
 @pytest.mark.parametrize(

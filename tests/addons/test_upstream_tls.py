@@ -12,7 +12,7 @@ from appliance.domain.clock import SystemClock
 from appliance.domain.reason import Reason
 from certs.authority import Authority
 from certs.cache import LeafCache
-from certs.leaf import LeafProfile
+from certs.profile import LeafProfile
 from certs.trust import UpstreamTrust
 from tests.addons.flows import A, conn
 from tests.addons.tls import ALPN, Place

@@ -11,7 +11,7 @@ from appliance.domain.errors import InternalError
 from certs import cache as cache_module
 from certs.authority import Authority
 from certs.cache import LeafCache
-from certs.leaf import LeafProfile
+from certs.profile import LeafProfile
 from tests.certs import forge_origin as forge
 from tests.certs.forge_origin import CA, NOW
 

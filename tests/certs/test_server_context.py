@@ -12,7 +12,7 @@ from OpenSSL import SSL
 from certs import server_context
 from certs.authority import Authority
 from certs.cache import Leaf, LeafCache
-from certs.leaf import LeafProfile
+from certs.profile import LeafProfile
 from tests.certs import forge_origin as forge
 from tests.certs.tls_pair import accepting, handshake
 from tests.certs.tls_server import serving
