@@ -180,7 +180,7 @@ TRUST = [
 TIME = [
     Case("expired", EXPIRED, below(LEAF.but(end=NOW - DAY))),
     Case("expired a second ago", EXPIRED, below(LEAF.but(end=NOW - timedelta(seconds=1)))),
-    Case("not yet valid", EARLY, below(LEAF.but(start=NOW + timedelta(seconds=1)))),
+    Case("not yet valid", EARLY, below(LEAF.but(start=NOW + DAY))),
     Case("ten years", OK, below(LEAF.but(end=NOW + 3650 * DAY))),
 ]
 
