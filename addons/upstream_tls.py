@@ -51,11 +51,9 @@ class UpstreamTls:
         detail = data.conn.error or "handshake failed"
         if data.ssl_conn is None:
             return Reason.UPSTREAM_TLS_FAILED, detail
-        verdict = self._trusts[conn.tenant or TenantId("")].verdict(data.ssl_conn)
+        verdict = self._trusts[conn.tenant or TenantId("")].verdict(data.ssl_conn, detail)
         if verdict.certificate is not None and notes.certificate is None:
             notes.certificate = describe(verdict.certificate)
-        if verdict.reason is Reason.OK:
-            return Reason.UPSTREAM_TLS_FAILED, detail
         return verdict.reason, verdict.detail
 
 

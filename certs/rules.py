@@ -1,11 +1,15 @@
 """Rules for a server's certificates that OpenSSL's verification leaves out."""
 
+from collections.abc import Iterator
+
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import crypto
 
 from appliance.domain.reason import Reason
+from certs.floor import TlsFloor
+from certs.strength import key_weakness, signature_weakness
 from certs.verdict import Verdict
 
 MAX_SERIAL_BITS = 160
@@ -27,57 +31,70 @@ def parse(raw: crypto.X509, depth: int) -> tuple[x509.Certificate | None, str]:
     return certificate, ""
 
 
-def check(raw: crypto.X509, depth: int, host: str) -> Verdict | None:
-    """The first rule that this certificate, which OpenSSL accepted and which is no anchor, breaks; or None."""
+def check(raw: crypto.X509, depth: int, host: str) -> Iterator[Verdict]:
+    """The rules that this certificate, which OpenSSL accepted and which is no anchor, breaks."""
     certificate, malformed = parse(raw, depth)
     if certificate is None:
-        return _invalid(malformed, depth)
-    if certificate.version is not x509.Version.v3:
+        yield Verdict(Reason.UPSTREAM_CERT_MALFORMED, malformed, depth=depth)
+    elif certificate.version is not x509.Version.v3:
         # only version 3 has extensions (RFC 5280 section 4.1.2.1): others cannot say what they are for
-        return _invalid("not an X.509 version 3 certificate", depth, certificate)
-    return _check_leaf(certificate) if depth == 0 else _check_issuer(certificate, depth, host)
+        reason = Reason.UPSTREAM_CERT_ISSUER_NOT_CA if depth else Reason.UPSTREAM_CERT_MALFORMED
+        yield Verdict(reason, "not an X.509 version 3 certificate", depth=depth, certificate=certificate)
+    elif depth == 0:
+        yield from _check_leaf(certificate)
+    else:
+        yield from _check_issuer(certificate, depth, host)
 
 
-def _invalid(detail: str, depth: int = 0, certificate: x509.Certificate | None = None) -> Verdict:
-    return Verdict(Reason.UPSTREAM_CERT_INVALID, detail, depth=depth, certificate=certificate)
+def check_strength(raw: crypto.X509, depth: int, floor: TlsFloor, *, anchor: bool) -> Iterator[Verdict]:
+    """Keys and signatures below ``floor``. An anchor's signature says nothing: it is trusted without one."""
+    certificate, _ = parse(raw, depth)
+    if certificate is None:
+        return
+    if weak := key_weakness(certificate.public_key(), floor.min_rsa_bits, floor.min_ec_bits):
+        yield Verdict(Reason.UPSTREAM_CERT_WEAK_KEY, weak, depth=depth, certificate=certificate)
+    if not anchor and not floor.sha1 and (weak := signature_weakness(certificate)):
+        yield Verdict(Reason.UPSTREAM_CERT_WEAK_SIGNATURE, weak, depth=depth, certificate=certificate)
 
 
-def _check_leaf(leaf: x509.Certificate) -> Verdict | None:
-    broken = (_check_value(extension.value) for extension in leaf.extensions)
-    return next((_invalid(detail, 0, leaf) for detail in broken if detail), None)
+def _check_leaf(leaf: x509.Certificate) -> Iterator[Verdict]:
+    for extension in leaf.extensions:
+        if broken := _check_value(extension.value):
+            yield Verdict(*broken, certificate=leaf)
 
 
-def _check_value(value: x509.ExtensionType) -> str:
+def _check_value(value: x509.ExtensionType) -> tuple[Reason, str] | None:
     match value:
         case x509.BasicConstraints(ca=True):
-            return "a CA certificate is used as a server's"
+            return Reason.UPSTREAM_CERT_KEY_USAGE, "a CA certificate is used as a server's"
         case x509.NameConstraints():
-            return "name constraints in a server's certificate"
+            return Reason.UPSTREAM_CERT_KEY_USAGE, "name constraints in a server's certificate"
         case x509.KeyUsage(key_cert_sign=True):
-            return "keyUsage allows keyCertSign in a certificate that is not a CA's"
+            return Reason.UPSTREAM_CERT_KEY_USAGE, "keyUsage allows keyCertSign in a certificate that is not a CA's"
         # every suite we offer has the server sign (RFC 8446 section 4.4.2.2)
         case x509.KeyUsage(digital_signature=False):
-            return "keyUsage does not allow digitalSignature"
+            return Reason.UPSTREAM_CERT_KEY_USAGE, "keyUsage does not allow digitalSignature"
         case x509.ExtendedKeyUsage() if ExtendedKeyUsageOID.SERVER_AUTH not in value:
-            return "extendedKeyUsage does not allow serverAuth"
+            return Reason.UPSTREAM_CERT_WRONG_EKU, "extendedKeyUsage does not allow serverAuth"
         # CVE-2009-2408: what is read up to the NUL differs from what was certified
         case x509.SubjectAlternativeName() if any("\0" in name for name in value.get_values_for_type(x509.DNSName)):
-            return "a name holds a NUL"
-    return ""
+            return Reason.UPSTREAM_CERT_MALFORMED, "a name holds a NUL"
+    return None
 
 
-def _check_issuer(issuer: x509.Certificate, depth: int, host: str) -> Verdict | None:
+def _check_issuer(issuer: x509.Certificate, depth: int, host: str) -> Iterator[Verdict]:
     """The name asked for against excluded subtrees: a wildcard may cover what its issuer must not certify (CVE-2025-61727)."""
     try:
         constraints = issuer.extensions.get_extension_for_class(x509.NameConstraints).value
     except x509.ExtensionNotFound:
-        return None
+        return
     except (ValueError, x509.DuplicateExtension) as error:
-        return _invalid(f"malformed: {error}", depth, issuer)
+        yield Verdict(Reason.UPSTREAM_CERT_MALFORMED, f"malformed: {error}", depth=depth, certificate=issuer)
+        return
     excluded = [name.value.lower() for name in constraints.excluded_subtrees or () if isinstance(name, x509.DNSName)]
     if any(_is_within(host, subtree) for subtree in excluded):
-        return _invalid(f"{host} is in a subtree that its issuer must not certify", depth, issuer)
-    return None
+        detail = f"{host} is in a subtree that its issuer must not certify"
+        yield Verdict(Reason.UPSTREAM_CERT_NAME_CONSTRAINTS, detail, depth=depth, certificate=issuer)
 
 
 def _is_within(host: str, subtree: str) -> bool:

@@ -31,7 +31,9 @@ def check(response: bytes, chain: Sequence[x509.Certificate], now: float) -> Ver
     if status is ocsp.OCSPCertStatus.REVOKED:
         return Verdict(Reason.UPSTREAM_CERT_REVOKED, "the server's own OCSP response says so")
     if status is not ocsp.OCSPCertStatus.GOOD and must_staple(leaf):
-        return Verdict(Reason.UPSTREAM_CERT_INVALID, "the certificate demands an OCSP response, and no valid one was sent")
+        return Verdict(
+            Reason.UPSTREAM_CERT_STAPLE_MISSING, "the certificate demands an OCSP response, and no valid one was sent"
+        )
     return None
 
 

@@ -9,12 +9,12 @@ MIN_EC_BITS = 224
 WEAK_HASHES = frozenset({"md5", "sha1"})
 
 
-def key_weakness(key: object) -> str:
+def key_weakness(key: object, min_rsa_bits: int = MIN_RSA_BITS, min_ec_bits: int = MIN_EC_BITS) -> str:
     """Why this public or private key may not be used, or an empty string."""
     if isinstance(key, rsa.RSAPublicKey | rsa.RSAPrivateKey):
-        return f"RSA key of {key.key_size} bits" if key.key_size < MIN_RSA_BITS else ""
+        return f"RSA key of {key.key_size} bits" if key.key_size < min_rsa_bits else ""
     if isinstance(key, ec.EllipticCurvePublicKey | ec.EllipticCurvePrivateKey):
-        return f"EC key of {key.curve.key_size} bits" if key.curve.key_size < MIN_EC_BITS else ""
+        return f"EC key of {key.curve.key_size} bits" if key.curve.key_size < min_ec_bits else ""
     return f"key of type {type(key).__name__}"
 
 

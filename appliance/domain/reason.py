@@ -102,10 +102,26 @@ class Reason(Enum):
     UPSTREAM_AUTH_FAILED = "upstream_auth_failed", _About(502, Source.UPSTREAM, "The parent proxy refused our credentials.")
     UPSTREAM_PROXY_REFUSED = "upstream_proxy_refused", _About(502, Source.UPSTREAM, "The parent proxy refused to connect.")
     UPSTREAM_TLS_FAILED = "upstream_tls_failed", _About(502, Source.UPSTREAM, "The TLS handshake with the server failed.")
-    UPSTREAM_CERT_EXPIRED = "upstream_cert_expired", _About(502, Source.UPSTREAM, "The server's certificate has expired.")
+    UPSTREAM_TLS_VERSION = (
+        "upstream_tls_version",
+        _About(502, Source.UPSTREAM, "The server speaks no version of TLS that is allowed."),
+    )
+    UPSTREAM_TLS_CIPHER = (
+        "upstream_tls_cipher",
+        _About(502, Source.UPSTREAM, "The server speaks no cipher suite that is allowed."),
+    )
+    UPSTREAM_TLS_SIGNATURE = (
+        "upstream_tls_signature",
+        _About(502, Source.UPSTREAM, "The server signs the handshake in a way that is not allowed."),
+    )
+    UPSTREAM_TLS_KEY = "upstream_tls_key", _About(502, Source.UPSTREAM, "The server's key exchange is too weak.")
+    UPSTREAM_CERT_EXPIRED = (
+        "upstream_cert_expired",
+        _About(502, Source.UPSTREAM, "The server's certificate, or one above it, has expired."),
+    )
     UPSTREAM_CERT_NOT_YET_VALID = (
         "upstream_cert_not_yet_valid",
-        _About(502, Source.UPSTREAM, "The server's certificate is not valid yet."),
+        _About(502, Source.UPSTREAM, "The server's certificate, or one above it, is not valid yet."),
     )
     UPSTREAM_CERT_WRONG_HOST = (
         "upstream_cert_wrong_host",
@@ -123,10 +139,69 @@ class Reason(Enum):
         "upstream_cert_incomplete_chain",
         _About(502, Source.UPSTREAM, "The server did not send the intermediate certificates."),
     )
-    UPSTREAM_CERT_REVOKED = "upstream_cert_revoked", _About(502, Source.UPSTREAM, "The server's certificate has been revoked.")
-    UPSTREAM_CERT_WEAK = (
-        "upstream_cert_weak",
-        _About(502, Source.UPSTREAM, "The server's certificate uses a weak key or signature."),
+    UPSTREAM_CERT_OWN_CA = (
+        "upstream_cert_own_ca",
+        _About(
+            502, Source.UPSTREAM, "The server's certificate is signed by a CA of this appliance; no server has one of those."
+        ),
+    )
+    UPSTREAM_CERT_DISTRUSTED = (
+        "upstream_cert_distrusted",
+        _About(
+            502, Source.UPSTREAM, "The server's certificate, or one above it, has a key that is distrusted by configuration."
+        ),
+    )
+    UPSTREAM_CERT_REVOKED = (
+        "upstream_cert_revoked",
+        _About(502, Source.UPSTREAM, "The server's certificate, or one above it, has been revoked."),
+    )
+    UPSTREAM_CERT_STAPLE_MISSING = (
+        "upstream_cert_staple_missing",
+        _About(502, Source.UPSTREAM, "The server's certificate demands an OCSP response that the server did not send."),
+    )
+    UPSTREAM_CERT_WEAK_KEY = (
+        "upstream_cert_weak_key",
+        _About(502, Source.UPSTREAM, "The server's certificate, or one above it, has a weak key."),
+    )
+    UPSTREAM_CERT_WEAK_SIGNATURE = (
+        "upstream_cert_weak_signature",
+        _About(502, Source.UPSTREAM, "The server's certificate, or one above it, is signed with a weak algorithm."),
+    )
+    UPSTREAM_CERT_BAD_SIGNATURE = (
+        "upstream_cert_bad_signature",
+        _About(502, Source.UPSTREAM, "A signature in the server's certificate chain is wrong."),
+    )
+    UPSTREAM_CERT_WRONG_EKU = (
+        "upstream_cert_wrong_eku",
+        _About(502, Source.UPSTREAM, "The server's certificate, or one above it, is not meant for servers."),
+    )
+    UPSTREAM_CERT_KEY_USAGE = (
+        "upstream_cert_key_usage",
+        _About(502, Source.UPSTREAM, "The server's certificate may not be used the way the server uses it."),
+    )
+    UPSTREAM_CERT_NAME_CONSTRAINTS = (
+        "upstream_cert_name_constraints",
+        _About(502, Source.UPSTREAM, "An authority above the server's certificate may not certify this name."),
+    )
+    UPSTREAM_CERT_PATH_LENGTH = (
+        "upstream_cert_path_length",
+        _About(502, Source.UPSTREAM, "There are more authorities above the server's certificate than one of them allows."),
+    )
+    UPSTREAM_CERT_ISSUER_NOT_CA = (
+        "upstream_cert_issuer_not_ca",
+        _About(502, Source.UPSTREAM, "The server's certificate is signed by a certificate that is no CA's."),
+    )
+    UPSTREAM_CERT_CRITICAL_EXTENSION = (
+        "upstream_cert_critical_extension",
+        _About(502, Source.UPSTREAM, "The server's certificate, or one above it, has a critical extension that is not known."),
+    )
+    UPSTREAM_CERT_CHAIN_TOO_LONG = (
+        "upstream_cert_chain_too_long",
+        _About(502, Source.UPSTREAM, "The server's certificate chain is longer than the limit."),
+    )
+    UPSTREAM_CERT_MALFORMED = (
+        "upstream_cert_malformed",
+        _About(502, Source.UPSTREAM, "The server's certificate, or one above it, is malformed."),
     )
     UPSTREAM_CERT_INVALID = (
         "upstream_cert_invalid",

@@ -15,7 +15,6 @@ _BY_REASON: Final = {
     Reason.UPSTREAM_PROTOCOL: "http_protocol_error",
     Reason.UPSTREAM_AMBIGUOUS: "http_protocol_error",
     Reason.UPSTREAM_HEADER_TOO_LARGE: "http_response_header_section_size",
-    Reason.UPSTREAM_TLS_FAILED: "tls_protocol_error",
     Reason.EGRESS_DENIED: "destination_ip_prohibited",
     Reason.NO_ESCAPER: "proxy_configuration_error",
     Reason.MALWARE_FOUND: "http_request_denied",
@@ -36,6 +35,8 @@ def error_type(reason: Reason) -> str:
     """The registered error type of RFC 9209 section 2.3 that comes closest."""
     if reason.word.startswith("upstream_cert_"):
         return "tls_certificate_error"
+    if reason.word.startswith("upstream_tls_"):
+        return "tls_protocol_error"
     return _BY_REASON.get(reason) or _BY_SOURCE[reason.source]
 
 

@@ -35,4 +35,6 @@ def advice(reason: Reason) -> str:
 def _wording(reason: Reason) -> tuple[str, str]:
     if reason.word.startswith("upstream_cert_"):
         return "The site's identity cannot be verified", "The connection was stopped before anything was sent to the site."
+    if reason.word.startswith("upstream_tls_") and reason is not Reason.UPSTREAM_TLS_FAILED:
+        return "The site's connection is not safe", "The connection was stopped before anything was sent to the site."
     return _BY_REASON.get(reason) or _BY_SOURCE[reason.source]

@@ -14,7 +14,11 @@ from tests.certs import forge_origin as forge
 from tests.certs.forge_origin import CA, LEAF, NOW, Pair, World
 
 DAY = timedelta(days=1)
-OK, INVALID, WEAK = Reason.OK, Reason.UPSTREAM_CERT_INVALID, Reason.UPSTREAM_CERT_WEAK
+OK, MALFORMED = Reason.OK, Reason.UPSTREAM_CERT_MALFORMED
+WEAK_KEY, WEAK_SIGNATURE = Reason.UPSTREAM_CERT_WEAK_KEY, Reason.UPSTREAM_CERT_WEAK_SIGNATURE
+BAD_SIGNATURE, NO_CA = Reason.UPSTREAM_CERT_BAD_SIGNATURE, Reason.UPSTREAM_CERT_ISSUER_NOT_CA
+EKU, USAGE_WORD = Reason.UPSTREAM_CERT_WRONG_EKU, Reason.UPSTREAM_CERT_KEY_USAGE
+CONSTRAINED, UNKNOWN_CRITICAL = Reason.UPSTREAM_CERT_NAME_CONSTRAINTS, Reason.UPSTREAM_CERT_CRITICAL_EXTENSION
 HOST, UNTRUSTED = Reason.UPSTREAM_CERT_WRONG_HOST, Reason.UPSTREAM_CERT_UNTRUSTED
 EXPIRED, EARLY = Reason.UPSTREAM_CERT_EXPIRED, Reason.UPSTREAM_CERT_NOT_YET_VALID
 
@@ -148,33 +152,33 @@ TRUST = [
         Reason.UPSTREAM_CERT_INCOMPLETE,
         lambda w: (forge.issue(LEAF.but(extra=((forge.ISSUER_ADDRESS, False),)), w.intermediate),),
     ),
-    Case("spoofed root", INVALID, spoofed_root),
+    Case("spoofed root", BAD_SIGNATURE, spoofed_root),
     Case(
         "flipped signature",
-        INVALID,
+        BAD_SIGNATURE,
         lambda w: (forge.with_signature_flipped(forge.issue(LEAF, w.intermediate)), w.intermediate),
     ),
     Case(
         "flipped intermediate",
-        INVALID,
+        BAD_SIGNATURE,
         lambda w: (forge.issue(LEAF, w.intermediate), forge.with_signature_flipped(w.intermediate)),
     ),
-    Case("CA:FALSE issuer", INVALID, under(CA.but(ca=False))),
-    Case("issuer without basicConstraints", INVALID, under(CA.but(ca=None))),
-    Case("version 1 intermediate", INVALID, version_1_intermediate),
-    Case("issuer without keyCertSign", INVALID, under(CA.but(usage=forge.key_usage(crl_sign=True)))),
-    Case("path length", INVALID, lambda w: path_length(w)),
-    Case("name constraints: not permitted", INVALID, under(constraints(permitted=[x509.DNSName("other.test")]))),
-    Case("name constraints: excluded", INVALID, under(constraints(excluded=[x509.DNSName("origin.test")]))),
-    Case("wildcard over an excluded name", INVALID, lambda w: wildcard_over_excluded(w), "secret.origin.test"),
+    Case("CA:FALSE issuer", NO_CA, under(CA.but(ca=False))),
+    Case("issuer without basicConstraints", NO_CA, under(CA.but(ca=None))),
+    Case("version 1 intermediate", NO_CA, version_1_intermediate),
+    Case("issuer without keyCertSign", NO_CA, under(CA.but(usage=forge.key_usage(crl_sign=True)))),
+    Case("path length", Reason.UPSTREAM_CERT_PATH_LENGTH, lambda w: path_length(w)),
+    Case("name constraints: not permitted", CONSTRAINED, under(constraints(permitted=[x509.DNSName("other.test")]))),
+    Case("name constraints: excluded", CONSTRAINED, under(constraints(excluded=[x509.DNSName("origin.test")]))),
+    Case("wildcard over an excluded name", CONSTRAINED, lambda w: wildcard_over_excluded(w), "secret.origin.test"),
     Case("wildcard beside an excluded name", OK, lambda w: wildcard_over_excluded(w), "public.origin.test"),
-    Case("name constraints: ip", INVALID, lambda w: constrained_ip(w), "127.0.0.7"),
+    Case("name constraints: ip", CONSTRAINED, lambda w: constrained_ip(w), "127.0.0.7"),
     Case("expired intermediate", EXPIRED, under(CA.but(end=NOW - DAY))),
     Case("future intermediate", EARLY, under(CA.but(start=NOW + DAY))),
-    Case("intermediate for clients only", INVALID, under(CA.but(extended=[ExtendedKeyUsageOID.CLIENT_AUTH]))),
-    Case("unknown critical extension", INVALID, below(LEAF.but(extra=((UNKNOWN, True),)))),
-    Case("unknown critical extension in intermediate", INVALID, under(CA.but(extra=((UNKNOWN, True),)))),
-    Case("chain of 25", INVALID, ladder(25)),
+    Case("intermediate for clients only", EKU, under(CA.but(extended=[ExtendedKeyUsageOID.CLIENT_AUTH]))),
+    Case("unknown critical extension", UNKNOWN_CRITICAL, below(LEAF.but(extra=((UNKNOWN, True),)))),
+    Case("unknown critical extension in intermediate", UNKNOWN_CRITICAL, under(CA.but(extra=((UNKNOWN, True),)))),
+    Case("chain of 25", Reason.UPSTREAM_CERT_CHAIN_TOO_LONG, ladder(25)),
 ]
 
 TIME = [
@@ -198,7 +202,7 @@ NAMES = [
     Case("wildcard inside an A-label", HOST, dns("xn--*.origin.test"), "xn--bcher-kva.origin.test"),
     Case("two wildcards", HOST, dns("*.*.test"), "www.origin.test"),
     Case("NUL in SAN", HOST, dns("origin.test\0.evil.test")),
-    Case("NUL beside a right name", INVALID, dns("origin.test", "bank.test\0.evil.test")),
+    Case("NUL beside a right name", MALFORMED, dns("origin.test", "bank.test\0.evil.test")),
     Case("NUL in CN", HOST, below(LEAF.but(common_name="origin.test\0.evil.test", names=None))),
     Case("ip as dNSName", HOST, dns("127.0.0.7"), "127.0.0.7"),
     Case("ip in CN", HOST, below(LEAF.but(common_name="127.0.0.7", names=None)), "127.0.0.7"),
@@ -212,37 +216,43 @@ NAMES = [
 ]
 
 STRENGTH = [
-    Case("RSA 1024", WEAK, below(LEAF.but(key=forge.rsa_key(1024)))),
-    Case("RSA 1024 intermediate", WEAK, under(CA.but(key=forge.rsa_key(1024)))),
-    Case("P-192 intermediate", WEAK, under(CA.but(key=forge.curve_key("SECP192R1")))),
-    Case("SHA-1 ECDSA", WEAK, changed(forge.weakly_signed, "ecdsa-sha1")),
-    Case("SHA-1 RSA", WEAK, rsa_issuer("rsa-sha1")),
-    Case("MD5 RSA", WEAK, rsa_issuer("rsa-md5")),
-    Case("SHA-1 intermediate", WEAK, weak_intermediate("ecdsa-sha1")),
+    Case("RSA 1024", WEAK_KEY, below(LEAF.but(key=forge.rsa_key(1024)))),
+    Case("RSA 1024 intermediate", WEAK_KEY, under(CA.but(key=forge.rsa_key(1024)))),
+    Case("P-192 intermediate", WEAK_KEY, under(CA.but(key=forge.curve_key("SECP192R1")))),
+    Case("SHA-1 ECDSA", WEAK_SIGNATURE, changed(forge.weakly_signed, "ecdsa-sha1")),
+    Case("SHA-1 RSA", WEAK_SIGNATURE, rsa_issuer("rsa-sha1")),
+    Case("MD5 RSA", WEAK_SIGNATURE, rsa_issuer("rsa-md5")),
+    Case("SHA-1 intermediate", WEAK_SIGNATURE, weak_intermediate("ecdsa-sha1")),
 ]
 
 USAGE = [
-    Case("EKU client", INVALID, below(LEAF.but(extended=[ExtendedKeyUsageOID.CLIENT_AUTH]))),
-    Case("EKU code", INVALID, below(LEAF.but(extended=[ExtendedKeyUsageOID.CODE_SIGNING]))),
-    Case("EKU OCSP", INVALID, below(LEAF.but(extended=[ExtendedKeyUsageOID.OCSP_SIGNING]))),
-    Case("EKU any only", INVALID, below(LEAF.but(extended=[ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]))),
-    Case("keyUsage certSign only", INVALID, below(LEAF.but(usage=forge.key_usage(key_cert_sign=True)))),
-    Case("encipherOnly", INVALID, below(LEAF.but(usage=forge.key_usage(key_agreement=True, encipher_only=True)))),
+    Case("EKU client", EKU, below(LEAF.but(extended=[ExtendedKeyUsageOID.CLIENT_AUTH]))),
+    Case("EKU code", EKU, below(LEAF.but(extended=[ExtendedKeyUsageOID.CODE_SIGNING]))),
+    Case("EKU OCSP", EKU, below(LEAF.but(extended=[ExtendedKeyUsageOID.OCSP_SIGNING]))),
+    Case("EKU any only", EKU, below(LEAF.but(extended=[ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]))),
+    Case("keyUsage certSign only", USAGE_WORD, below(LEAF.but(usage=forge.key_usage(key_cert_sign=True)))),
+    Case("encipherOnly", USAGE_WORD, below(LEAF.but(usage=forge.key_usage(key_agreement=True, encipher_only=True)))),
     Case(
-        "keyEncipherment only", INVALID, below(LEAF.but(key=forge.rsa_key(2048), usage=forge.key_usage(key_encipherment=True)))
+        "keyEncipherment only",
+        USAGE_WORD,
+        below(LEAF.but(key=forge.rsa_key(2048), usage=forge.key_usage(key_encipherment=True))),
     ),
-    Case("keyCertSign without CA", INVALID, below(LEAF.but(usage=forge.key_usage(digital_signature=True, key_cert_sign=True)))),
-    Case("a constrained leaf", INVALID, below(LEAF.but(extra=((x509.NameConstraints([x509.DNSName("test")], None), True),)))),
-    Case("a CA as leaf", INVALID, below(LEAF.but(ca=True))),
+    Case(
+        "keyCertSign without CA", USAGE_WORD, below(LEAF.but(usage=forge.key_usage(digital_signature=True, key_cert_sign=True)))
+    ),
+    Case(
+        "a constrained leaf", USAGE_WORD, below(LEAF.but(extra=((x509.NameConstraints([x509.DNSName("test")], None), True),)))
+    ),
+    Case("a CA as leaf", USAGE_WORD, below(LEAF.but(ca=True))),
 ]
 
 FORM = [
     Case("version 1", HOST, changed(forge.as_version_1)),
-    Case("version 1 with extensions", INVALID, changed(forge.as_version_1, keep_extensions=True)),
-    Case("serial negative", INVALID, changed(forge.with_serial, b"\xff\x01")),
-    Case("serial zero", INVALID, changed(forge.with_serial, b"\x00")),
-    Case("serial of 21 octets", INVALID, changed(forge.with_serial, b"\x01" + bytes(20))),
-    Case("SAN twice", INVALID, changed(forge.with_extension_twice)),
+    Case("version 1 with extensions", MALFORMED, changed(forge.as_version_1, keep_extensions=True)),
+    Case("serial negative", MALFORMED, changed(forge.with_serial, b"\xff\x01")),
+    Case("serial zero", MALFORMED, changed(forge.with_serial, b"\x00")),
+    Case("serial of 21 octets", MALFORMED, changed(forge.with_serial, b"\x01" + bytes(20))),
+    Case("SAN twice", MALFORMED, changed(forge.with_extension_twice)),
 ]
 
 

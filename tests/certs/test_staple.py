@@ -113,14 +113,14 @@ def test_a_response_that_is_not_valid_says_nothing(trust, name):
 @pytest.mark.parametrize("name", stale_or_foreign(*pair(), GOOD))
 def test_a_response_that_is_not_valid_does_not_satisfy_must_staple(trust, name):
     leaf, issuer = pair(MUST_STAPLE)
-    assert reason(trust, leaf, stale_or_foreign(leaf, issuer, GOOD)[name]) is Reason.UPSTREAM_CERT_INVALID
+    assert reason(trust, leaf, stale_or_foreign(leaf, issuer, GOOD)[name]) is Reason.UPSTREAM_CERT_STAPLE_MISSING
 
 
 @pytest.mark.parametrize("tls12", [True, False], ids=["tls12", "tls13"])
 def test_must_staple_needs_a_good_response(trust, tls12):
     leaf, issuer = pair(MUST_STAPLE)
-    assert reason(trust, leaf, b"", tls12=tls12) is Reason.UPSTREAM_CERT_INVALID
-    assert reason(trust, leaf, response(leaf, issuer, UNKNOWN), tls12=tls12) is Reason.UPSTREAM_CERT_INVALID
+    assert reason(trust, leaf, b"", tls12=tls12) is Reason.UPSTREAM_CERT_STAPLE_MISSING
+    assert reason(trust, leaf, response(leaf, issuer, UNKNOWN), tls12=tls12) is Reason.UPSTREAM_CERT_STAPLE_MISSING
     assert reason(trust, leaf, response(leaf, issuer, GOOD), tls12=tls12) is Reason.OK
 
 

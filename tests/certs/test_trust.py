@@ -1,16 +1,19 @@
 """Which servers are believed, over real TLS: OpenSSL on both ends."""
 
 import collections
+import warnings
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from OpenSSL import SSL
 
 from appliance.domain.clock import ManualClock
 from appliance.domain.reason import Reason
 from certs.fingerprint import certificate_sha256, spki_sha256
-from certs.trust import MAX_DEPTH, TrustError, UpstreamTrust, system_bundle, verified_chain
+from certs.roots import TrustError, system_bundle
+from certs.trust import MAX_DEPTH, MAX_SENT, UpstreamTrust, verified_chain
 from tests.certs import forge_origin as forge
 from tests.certs.cases import CASES, CONTROLS, Case, ladder, pem
 from tests.certs.forge_origin import LEAF, NOW
@@ -51,8 +54,14 @@ def test_tls_01_good_servers_are_believed_over_tls_1_2_as_well(trust, case: Case
 
 def test_the_cases_use_every_word():
     words = {reason for reason in Reason if reason.word.startswith("upstream_cert_")}
-    # a revoked certificate is shown by a stapled response, in test_staple
-    assert {case.want for case in CASES} >= words - {Reason.UPSTREAM_CERT_REVOKED}
+    elsewhere = {
+        Reason.UPSTREAM_CERT_REVOKED,  # test_staple, test_revocation
+        Reason.UPSTREAM_CERT_STAPLE_MISSING,
+        Reason.UPSTREAM_CERT_DISTRUSTED,  # below
+        Reason.UPSTREAM_CERT_OWN_CA,
+        Reason.UPSTREAM_CERT_INVALID,  # only the web's profile is left to say so
+    }
+    assert {case.want for case in CASES} == words - elsewhere | {Reason.OK}
     assert not [name for name, times in collections.Counter(map(str, CASES)).items() if times > 1]
 
 
@@ -87,7 +96,7 @@ def test_malformed_certificates_are_refused_and_never_crash(trust, name: str):
     error = handshake(client, bad_server(leaf, chain, tls12=True), sending(*MALFORMED[name]))
     assert error is not None
     assert trust.classify(client, error) in (
-        Reason.UPSTREAM_CERT_INVALID,
+        Reason.UPSTREAM_CERT_MALFORMED,
         Reason.UPSTREAM_TLS_FAILED,
         Reason.UPSTREAM_CERT_UNTRUSTED,
     )
@@ -100,7 +109,7 @@ def test_a_certificate_without_its_key_is_refused(trust):
     client = trust.connection("origin.test")
     error = handshake(client, bad_server(leaf, chain, tls12=True), sending(other.der, *(each.der for each in chain)))
     assert error is not None
-    assert trust.classify(client, error) is Reason.UPSTREAM_TLS_FAILED
+    assert trust.classify(client, error) is Reason.UPSTREAM_TLS_SIGNATURE
 
 
 def exchange(trust: UpstreamTrust, host: str = "origin.test"):
@@ -118,7 +127,7 @@ def test_our_own_ca_is_never_believed_even_if_the_system_trusts_it(roots, monkey
     clock = ManualClock(NOW.timestamp())
     assert exchange(UpstreamTrust([], system_roots=True, clock=clock)).reason is Reason.OK
     verdict = exchange(UpstreamTrust([roots], system_roots=True, exclude={own}, clock=clock))
-    assert verdict.reason is Reason.UPSTREAM_CERT_UNTRUSTED
+    assert verdict.reason is Reason.UPSTREAM_CERT_OWN_CA
     assert "own CA" in verdict.detail
 
 
@@ -128,7 +137,37 @@ def test_our_own_ca_renewed_with_its_key_is_excluded_too(tmp_path):
     file = tmp_path / "renewed.pem"
     file.write_bytes(pem(renewed))
     trust = UpstreamTrust([file], False, {spki_sha256(forge.world().root.certificate)}, ManualClock(NOW.timestamp()))
-    assert exchange(trust).reason is Reason.UPSTREAM_CERT_UNTRUSTED
+    assert exchange(trust).reason is Reason.UPSTREAM_CERT_OWN_CA
+
+
+@pytest.mark.security
+@pytest.mark.parametrize("who", ["root", "intermediate", "leaf"])
+def test_c2_a_distrusted_key_is_refused_at_any_depth(roots, who):
+    """C2: also where the root that has it is trusted."""
+    leaf, *chain = CONTROLS[0].make(forge.world())
+    pin = spki_sha256((leaf if who == "leaf" else getattr(forge.world(), who)).certificate)
+    trust = UpstreamTrust([roots], False, clock=ManualClock(NOW.timestamp()), distrusted={pin})
+    client = trust.connection("origin.test")
+    verdict = trust.verdict(client, handshake(client, bad_server(leaf, chain)))
+    assert (verdict.reason, verdict.detail) == (Reason.UPSTREAM_CERT_DISTRUSTED, f"the key {pin}")
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_chain_that_is_judged_outside_a_handshake_has_the_same_word(trust, case: Case):
+    sent = [each.der for each in case.make(forge.world())]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        chain = [x509.load_der_x509_certificate(der) for der in sent]
+        verdict, built = trust.judge(case.host, chain)
+    assert verdict.reason is case.want, verdict
+    assert bool(built) is (case.want is Reason.OK)
+
+
+def test_a_hundred_certificates_are_not_searched(trust):
+    """The cap comes before verification."""
+    leaf, *_ = CONTROLS[0].make(forge.world())
+    chain = [leaf.certificate, *[forge.world().intermediate.certificate] * MAX_SENT]
+    assert trust.judge("origin.test", chain)[0].reason is Reason.UPSTREAM_CERT_CHAIN_TOO_LONG
 
 
 def test_a_self_signed_leaf_that_is_configured_as_a_root_is_believed(tmp_path):
@@ -147,7 +186,7 @@ def test_an_intermediate_that_is_configured_as_a_root_is_believed(tmp_path):
     clock = ManualClock(NOW.timestamp())
     assert exchange(UpstreamTrust([file], False, clock=clock)).reason is Reason.OK
     own = spki_sha256(forge.world().intermediate.certificate)
-    assert exchange(UpstreamTrust([file], False, {own}, clock)).reason is Reason.UPSTREAM_CERT_UNTRUSTED
+    assert exchange(UpstreamTrust([file], False, {own}, clock)).reason is Reason.UPSTREAM_CERT_OWN_CA
 
 
 @pytest.mark.parametrize(
@@ -155,8 +194,8 @@ def test_an_intermediate_that_is_configured_as_a_root_is_believed(tmp_path):
     [
         (forge.CA.but(end=NOW - timedelta(days=1)), Reason.UPSTREAM_CERT_EXPIRED),
         (forge.CA.but(start=NOW + timedelta(days=1)), Reason.UPSTREAM_CERT_NOT_YET_VALID),
-        (forge.CA.but(key=forge.rsa_key(1024)), Reason.UPSTREAM_CERT_WEAK),
-        (forge.CA.but(ca=False), Reason.UPSTREAM_CERT_INVALID),
+        (forge.CA.but(key=forge.rsa_key(1024)), Reason.UPSTREAM_CERT_WEAK_KEY),
+        (forge.CA.but(ca=False), Reason.UPSTREAM_CERT_ISSUER_NOT_CA),
     ],
     ids=["expired", "future", "weak", "no CA"],
 )
@@ -219,7 +258,7 @@ def test_a_handshake_that_is_not_about_certificates_has_another_word(trust):
     client = trust.connection("origin.test")
     server = bad_server(CONTROLS[0].make(forge.world())[0], tls12=True, ciphers=b"AES128-SHA")
     error = handshake(client, server)
-    assert trust.classify(client, error) is Reason.UPSTREAM_TLS_FAILED
+    assert trust.classify(client, error) is Reason.UPSTREAM_TLS_CIPHER
 
 
 def test_a_connection_that_has_not_finished_is_not_ok(trust):
@@ -344,7 +383,7 @@ def test_the_systems_roots_are_found():
 
 
 def test_no_system_roots_is_an_error(monkeypatch, tmp_path):
-    monkeypatch.setattr("certs.trust.SYSTEM_BUNDLES", (str(tmp_path / "absent"),))
+    monkeypatch.setattr("certs.roots.SYSTEM_BUNDLES", (str(tmp_path / "absent"),))
     monkeypatch.setattr("ssl.get_default_verify_paths", lambda: type("Paths", (), {"cafile": None}))
     with pytest.raises(TrustError, match="absent"):
         system_bundle()

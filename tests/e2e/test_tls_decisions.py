@@ -403,7 +403,7 @@ def test_tls_01_failed_client_handshake_ends_with_an_alert(place: Place) -> None
         ("wrong host", "upstream_cert_wrong_host"),
         ("unknown authority", "upstream_cert_untrusted"),
         ("self-signed", "upstream_cert_self_signed"),
-        ("our own authority", "upstream_cert_untrusted"),
+        ("our own authority", "upstream_cert_own_ca"),
     ],
 )
 def test_tls_01_bad_server_certificates_end_in_a_page_with_the_cause(place: Place, case: str, word: str, strategy: str) -> None:

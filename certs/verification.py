@@ -1,0 +1,81 @@
+"""What is known about the verification of one connection to a server, while its handshake runs and after."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from OpenSSL import SSL, crypto
+
+from appliance.domain.reason import Reason
+from certs import rules
+from certs.floor import TlsFloor
+from certs.verdict import Verdict
+
+type Tolerates = Callable[[Verdict, x509.Certificate | None], bool]
+"""Whether a fault may pass; asked with the server's own certificate, as far as it can be read."""
+
+
+def tolerates_nothing(_fault: Verdict, _leaf: x509.Certificate | None) -> bool:
+    return False
+
+
+@dataclass(slots=True)
+class Verification:
+    """The connection's application data. ``host`` is the name that is verified, ``floor`` what its keys have to reach."""
+
+    host: str
+    floor: TlsFloor
+    tolerates: Tolerates = tolerates_nothing
+    unaided: bool = False
+    """Verified outside of a handshake, where the library does not apply its security level."""
+    verdict: Verdict | None = None
+    """The first refusal; it stays."""
+    faults: list[Verdict] = field(default_factory=list)
+    """Every fault found, whether it was tolerated or not."""
+    gap: Verdict | None = None
+    """An issuer that the server did not send but that can be fetched: the chain is judged when it is complete."""
+    top: int | None = None
+    """Depth of the trust anchor; 0 when the leaf itself is trusted."""
+    chain: list[x509.Certificate] = field(default_factory=list)
+    """What OpenSSL has accepted so far, leaf first."""
+
+    def accepts(self, fault: Verdict, connection: SSL.Connection) -> bool:
+        """Note the fault; the value for OpenSSL's callback."""
+        self.faults.append(fault)
+        return self.gap is not None or self._tolerated(fault, connection)
+
+    def settle(self, connection: SSL.Connection) -> Verdict:
+        """Judge what was put off because the chain had a gap, which nothing has filled."""
+        gap, self.gap = self.gap, None
+        for fault in ([gap] if gap else []) + self.faults:
+            if not self._tolerated(fault, connection):
+                break
+        if gap is not None and gap.reason not in {fault.reason for fault in self.faults}:
+            self.faults.insert(0, gap)
+        return self.verdict or Verdict(Reason.OK)
+
+    def _tolerated(self, fault: Verdict, connection: SSL.Connection) -> bool:
+        if fault.reason is not Reason.UPSTREAM_CERT_OWN_CA and self.tolerates(fault, sent_leaf(connection)):
+            return True
+        self.verdict = self.verdict or fault
+        return False
+
+
+def sent_chain(connection: SSL.Connection) -> list[x509.Certificate]:
+    """What the server sent that can be read, leaf first; also while the chain is being verified, and after a refusal.
+
+    Empty when its first certificate cannot be read.
+    """
+    return readable(connection.get_peer_cert_chain() or [])
+
+
+def readable(chain: Sequence[crypto.X509]) -> list[x509.Certificate]:
+    """The certificates that can be read; none when the first one cannot."""
+    found = [rules.parse(each, 1)[0] for each in chain]
+    return [each for each in found if each is not None] if found and found[0] is not None else []
+
+
+def sent_leaf(connection: SSL.Connection) -> x509.Certificate | None:
+    """The server's own certificate."""
+    raw = connection.get_peer_cert_chain() or []
+    return rules.parse(raw[0], 1)[0] if raw else None
