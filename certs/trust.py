@@ -251,6 +251,8 @@ class UpstreamTrust:
         return certificate, key
 
     def _judge_staple(self, connection: SSL.Connection, response: bytes, _data: object) -> bool:
+        if _lib.SSL_session_reused(connection._ssl):
+            return True  # no certificate was sent, so no response to one: both were judged when the session was new
         state: Verification = connection.get_app_data()
         fault = staple.check(response, verified_chain(connection), self._clock.now())
         return fault is None or state.accepts(fault, connection)

@@ -74,6 +74,10 @@ class Traffic:
         if reason is Reason.OK:
             self._metrics.tally("arcus_tls_handshake_seconds", side).observe(max(0.0, seconds))
 
+    def session(self, side: str, resumed: bool) -> None:
+        """One TLS handshake succeeded."""
+        self._metrics.tally("arcus_tls_sessions_total", side, "resumed" if resumed else "full").inc()
+
     def connected(self, notes: EscapeNotes) -> None:
         """A way out was made."""
         if notes.path and "connect" in notes.ms:

@@ -16,6 +16,7 @@ from addons.headers import Headers
 from addons.identify import Identify
 from addons.parent import Parent
 from addons.record import Record
+from addons.resumption import Resumption
 from addons.scanning import Scanning
 from addons.upstream_tls import UpstreamTls
 from appliance.app.beat import Heartbeat
@@ -60,6 +61,7 @@ from appliance.tenancy.registry import TenantRegistry
 from appliance.tenancy.resolve import TenantResolver
 from certs.cache import LeafCache
 from certs.trust import UpstreamTrust
+from certs.upstream_sessions import UpstreamSessions
 from icap.client import IcapService
 
 HOOK_MARGIN = 10.0
@@ -227,6 +229,7 @@ class _Build:
             Adapt(self._per_tenant(self._scanning), self.pages, self.traffic.scan),
             Headers(),
             UpstreamTls(self.trusts, http2, self.traffic.handshake),
+            Resumption(UpstreamSessions(self.clock), self._session_ages(), self.traffic.session),
             self._forge(http2),
             record,
         ]
@@ -237,6 +240,11 @@ class _Build:
         caches = {tenant: self.leaves[ca] for tenant, ca in cas.items()}
         followers = frozenset(tenant for tenant, ca in cas.items() if ca in same_key)
         return Forge(caches, http2, self.clock, self.traffic.handshake, followers)
+
+    def _session_ages(self) -> dict[TenantId, float]:
+        """For how long each tenant's sessions with servers are kept; tenants that never resume are left out."""
+        interceptions = {tenant: i for tenant, i in self._per_tenant(lambda auditor: auditor.tls_interception).items() if i}
+        return {t: i.upstream_sessions.max_age for t, i in interceptions.items() if i.upstream_sessions.enabled}
 
     def _hook_budget(self) -> float:
         return max((auditor.icap_timeout for auditor in self.config.auditor), default=0.0) + HOOK_MARGIN

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from appliance.config.resumption import UpstreamSessions
 from appliance.config.survey import Survey
 from appliance.config.values import Domain, FilePath, Name, Network, Node, Port
 
@@ -51,5 +52,7 @@ class TlsInterception(Node):
     """eager: connect to the server before answering the client's handshake. lazy: when a request is known."""
     http2: bool = True
     """Offer HTTP/2 to clients and servers."""
+    upstream_sessions: UpstreamSessions = UpstreamSessions()
+    """TLS sessions with servers that are used again."""
     survey: Survey = Survey()
     """How a server is looked at before a rule that depends on its certificate decides."""

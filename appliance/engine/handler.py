@@ -276,6 +276,8 @@ class TaskHandler(server.ConnectionHandler):
             await self.handle_connection(connection)
         finally:
             connection.timestamp_end = time.time()
+            if (ended := getattr(connection, "arcus_ended", None)) is not None:
+                ended()
 
     async def _dialed(self, connection: Server) -> Dialed:
         if not connection.address:
