@@ -1,4 +1,4 @@
 """mitmproxy hooks, one concern a file: flow to facts, ask a service, apply the answer.
 
-In the order in which they run: identify, access, parent, adapt, headers, upstream_tls, forge, record.
+In the order in which they run: identify, portal, access, parent, adapt, headers, upstream_tls, forge, record.
 """

@@ -4,13 +4,13 @@ from typing import Protocol
 
 from mitmproxy.http import HTTPFlow
 
-from addons.carry import Pages, answer, conn_of, task_of
+from addons.carry import Pages, answer, claimed_host, conn_of, task_of
 from appliance.domain.decision import Decision
 from appliance.domain.facts import RequestFacts
 from appliance.domain.ids import TenantId
 from appliance.domain.notes import ConnNotes, TaskNotes
 from appliance.domain.reason import Reason
-from appliance.domain.target import Target, parse_authority
+from appliance.domain.target import Target
 
 
 class Policy(Protocol):
@@ -50,7 +50,7 @@ class Access:
             scheme=notes.scheme,
             method=notes.method,
             path=notes.path,
-            host_header=_claimed_host(flow),
+            host_header=claimed_host(flow),
             sni=sni,
             user=conn.user,
             original_ip=original_ip,
@@ -60,14 +60,3 @@ class Access:
     def _stop(self, flow: HTTPFlow, notes: TaskNotes, reason: Reason, message: str) -> None:
         notes.fail(reason, message)
         answer(flow, self._page(notes, flow.request.headers.get("accept", "")), notes)
-
-
-def _claimed_host(flow: HTTPFlow) -> str:
-    """The host that the message names. Where it is no host at all, the strict layer has refused it before."""
-    claimed = flow.request.host_header
-    if not claimed:
-        return ""
-    try:
-        return parse_authority(claimed, 443).host
-    except ValueError:
-        return ""

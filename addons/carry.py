@@ -9,12 +9,14 @@ from OpenSSL import SSL
 
 from appliance.domain.notes import ConnNotes, TaskNotes
 from appliance.domain.reason import Reason
+from appliance.domain.target import parse_authority
 
 _TASK = "arcus.task"
 _OURS = "arcus.ours"
 # read by the engine's HTTP streams (engine.task_http)
 _LIMIT = "arcus.limit"
 _BYPASS = "arcus.oversize"
+_BODY = "arcus.body"
 
 
 class PageLike(Protocol):
@@ -75,6 +77,31 @@ def limit_body(flow: HTTPFlow, size: int, then: str, on_bypass: Callable[[str], 
     """
     flow.metadata[_LIMIT] = (size, then)
     flow.metadata[_BYPASS] = on_bypass
+
+
+def claimed_host(flow: HTTPFlow) -> str:
+    """The host that the message names. Where it is no host at all, the strict layer has refused it before."""
+    claimed = flow.request.host_header
+    if not claimed:
+        return ""
+    try:
+        return parse_authority(claimed, 443).host
+    except ValueError:
+        return ""
+
+
+def keep_body(flow: HTTPFlow, size: int) -> None:
+    """The flow is answered when its body is there, up to ``size`` bytes; what stands as its response until then is not sent."""
+    limit_body(flow, size, "block", _not_bypassed)
+    flow.metadata[_BODY] = True
+
+
+def keeps_body(flow: HTTPFlow) -> bool:
+    return _BODY in flow.metadata
+
+
+def _not_bypassed(_side: str) -> Callable[[bytes], bytes]:
+    raise AssertionError("a body over the limit is refused")
 
 
 class HandshakeCount(Protocol):

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from mitmproxy.http import HTTPFlow
 
-from addons.carry import Pages, answer, attach, conn_of
+from addons.carry import Pages, answer, attach, claimed_host, conn_of
 from appliance.domain.facts import UserFacts
 from appliance.domain.notes import ConnNotes, TaskNotes
 from appliance.domain.reason import Reason
@@ -22,11 +22,21 @@ class Identity(Protocol):
     def authenticate(self, conn: ConnNotes, header: str | None) -> Awaitable[tuple[UserFacts | None, Reason, str]]: ...
 
 
+def _never(_notes: TaskNotes, _host: str) -> bool:
+    return False
+
+
 class Identify:
     """Inside a tunnel the tunnel's tenant and user hold; an explicit request is judged by itself, every time."""
 
-    def __init__(self, identity: Identity, page: Pages, full: Callable[[], bool]) -> None:
-        """``full``: whether the audit spool has no room, in which case new tasks are refused rather than passed unrecorded."""
+    def __init__(
+        self, identity: Identity, page: Pages, full: Callable[[], bool], ours: Callable[[TaskNotes, str], bool] = _never
+    ) -> None:
+        """``full``: whether the audit spool has no room, in which case new tasks are refused rather than passed unrecorded.
+
+        ``ours``: whether a request is for the portal, by its notes and the Host field's host. It needs no user, nor a tenant.
+        """
+        self._ours = ours
         self._identity = identity
         self._full = full
         self._page = page
@@ -35,6 +45,7 @@ class Identify:
         conn = conn_of(flow.client_conn)
         notes = _notes(flow, conn)
         attach(flow, notes)
+        notes.portal = self._ours(notes, claimed_host(flow))
         pending = None
         if self._full():
             self._refuse(flow, notes, Reason.RESOURCE_EXHAUSTED, "audit spool")
@@ -46,6 +57,8 @@ class Identify:
     def _explicit(self, flow: HTTPFlow, conn: ConnNotes, notes: TaskNotes) -> Awaitable[None] | None:
         claimed = flow.request.headers.get("x-tenant-id", "")
         reason = self._identity.identify(conn, claimed, (notes.target.host,) if notes.target else ())
+        if notes.portal and reason in (Reason.OK, Reason.NO_TENANT):
+            return None  # whoever has to sign in, or is not known, is told there how to go on
         if reason is not Reason.OK:
             self._refuse(flow, notes, reason, "")
         elif self._identity.group(conn) is not None:

@@ -15,6 +15,7 @@ from addons.forge import Forge
 from addons.headers import Headers
 from addons.identify import Identify
 from addons.parent import Parent
+from addons.portal import Portal
 from addons.record import Record
 from addons.resumption import Resumption
 from addons.scanning import Scanning
@@ -24,6 +25,7 @@ from appliance.app.gauges import Gauges, Watched
 from appliance.app.memory import Memory
 from appliance.app.parts import authorities, drain_seconds, own_listeners, stop_on
 from appliance.app.paths import StatePaths
+from appliance.app.portal import site
 from appliance.app.traffic import Traffic
 from appliance.audit.recorder import Recorder
 from appliance.audit.spool import Spool
@@ -101,6 +103,7 @@ class _Build:
         self.receptions: list[Reception] = []
         self.authorities = authorities(config)
         self.leaves = self._leaves()
+        self.site = site(config, {name: [each.public] for name, each in self.authorities.items()})
         self.auditors = {auditor.name: auditor for auditor in config.auditor}
         self.pages = PageMaker({TenantId(tenant.tenant_id): tenant for tenant in config.tenant}, self._challenge).page
         self.registry = Registry.from_config(config.escaper, config.resolver, own_listeners(config), self.clock)
@@ -139,6 +142,7 @@ class _Build:
             self.access,
             self.quota,
             self.traffic.authenticated,
+            self.site.names,
         )
 
     def _view(self, tenant_id: str) -> TenantView:
@@ -223,7 +227,8 @@ class _Build:
             tenant for tenant, t in tenants.items() if (i := self.auditors[t.auditor].tls_interception) and i.http2
         )
         return [
-            Identify(self.gate, self.pages, lambda: self.recorder.full),
+            Identify(self.gate, self.pages, lambda: self.recorder.full, self._for_portal),
+            Portal(self.site),
             Access(self.gate, self.pages),
             Parent(self.pages),
             Adapt(self._per_tenant(self._scanning), self.pages, self.traffic.scan),
@@ -245,6 +250,9 @@ class _Build:
         """For how long each tenant's sessions with servers are kept; tenants that never resume are left out."""
         interceptions = {tenant: i for tenant, i in self._per_tenant(lambda auditor: auditor.tls_interception).items() if i}
         return {t: i.upstream_sessions.max_age for t, i in interceptions.items() if i.upstream_sessions.enabled}
+
+    def _for_portal(self, notes: TaskNotes, claimed: str) -> bool:
+        return self.site.names.request(notes.conn, notes.target, notes.scheme, claimed, notes.path)
 
     def _hook_budget(self) -> float:
         return max((auditor.icap_timeout for auditor in self.config.auditor), default=0.0) + HOOK_MARGIN

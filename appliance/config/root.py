@@ -9,6 +9,7 @@ from appliance.config.auditor import Auditor
 from appliance.config.ca import Ca
 from appliance.config.escaper import Escaper
 from appliance.config.icap_server import IcapServer
+from appliance.config.portal import Portal
 from appliance.config.resolver import Resolver
 from appliance.config.server import Server
 from appliance.config.tenant import Tenant
@@ -116,6 +117,8 @@ class AppConfig(Node):
     """Listeners."""
     icap_server: IcapServer | None = None
     """Our own ICAP server, with the services ``reqmod`` and ``respmod``; absent: none is started."""
+    portal: Portal = Portal()
+    """Pages for clients on a fixed name, through the proxy itself: the CA, the test of it, proxy settings."""
     admin: Admin | None = None
     """Pages, REST, metrics and health; absent: none of them."""
     audit: Audit = Audit()

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from appliance.config.portal import Pac
 from appliance.config.values import Domain, Name, Network, Node, Port, Regex, Url
 
 
@@ -109,5 +110,7 @@ class Tenant(Node):
     """Access rules."""
     branding: Branding = Branding()
     """What its pages show."""
+    pac: Pac = Pac()
+    """The proxy settings that its clients are given."""
     max_connections: int | None = Field(None, ge=1)
     """Client connections at one time, per worker; absent: no limit of its own."""

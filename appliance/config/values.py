@@ -112,6 +112,14 @@ def check_icap_uri(value: str) -> str:
     return value
 
 
+def check_proxy(value: str) -> str:
+    """``host:port``, or the same after ``http://``, ``https://`` or ``socks5://``; the host in its normal form."""
+    scheme, mark, rest = value.rpartition("://")
+    if (mark and scheme not in ("http", "https", "socks5")) or "/" in rest:
+        raise ValueError(f"not a proxy: {value!r} (write host:8080, https://host:8443 or socks5://host:1080)")
+    return f"{scheme or 'http'}://{parse_authority(rest)}"
+
+
 def check_host_port(value: str) -> str:
     """``host:port`` as text."""
     parse_authority(value)
@@ -135,6 +143,7 @@ Domain = Annotated[str, AfterValidator(parse_domain)]
 Regex = Annotated[str, AfterValidator(compile_regex)]
 Url = Annotated[str, AfterValidator(check_url)]
 IcapUri = Annotated[str, AfterValidator(check_icap_uri)]
+ProxyAddress = Annotated[str, AfterValidator(check_proxy)]
 HostPort = Annotated[str, AfterValidator(check_host_port)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]

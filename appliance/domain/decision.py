@@ -51,3 +51,6 @@ class TlsDecision:
 
 
 ALLOW = Decision(Action.ALLOW)
+PORTAL = Decision(Action.ALLOW, rule="portal", applied=("portal",))
+"""The appliance's own pages: answered here, whatever the rules say about other destinations."""
+PORTAL_TLS = TlsDecision(TlsAction.INTERCEPT, "portal")

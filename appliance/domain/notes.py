@@ -80,6 +80,8 @@ class ConnNotes:
     original_dst: str = ""
     hello: HelloFacts | None = None
     tls_decision: TlsDecision | None = None
+    portal: bool = False
+    """The tunnel leads to the appliance's own pages; nothing in it goes anywhere else."""
     tunnel_decision: Decision | None = None
     """The access decision on the tunnel's target, when the answer is a page inside TLS."""
     client_tls: TlsNotes | None = None
@@ -133,6 +135,8 @@ class TaskNotes:
     websocket_frames: tuple[int, int] = (0, 0)
     steps: dict[str, float] = field(default_factory=dict)
     recorded: bool = False
+    portal: bool = False
+    """The request is for the appliance's own pages."""
 
     @property
     def blocked(self) -> bool:

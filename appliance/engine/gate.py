@@ -20,6 +20,7 @@ from appliance.identity import schemes
 from appliance.identity.authenticator import Authenticator
 from appliance.policy.access import AccessPolicy
 from appliance.policy.decrypt import DecryptPolicy
+from appliance.portal.names import NO_PORTAL, PortalNames
 from appliance.tenancy.quota import ConnectionQuota
 from appliance.tenancy.registry import TenantRegistry
 from appliance.tenancy.resolve import TenantResolver
@@ -46,7 +47,9 @@ class Gate:
         access: AccessPolicy,
         quota: ConnectionQuota,
         authenticated: Callable[[Reason], None],
+        portal: PortalNames = NO_PORTAL,
     ) -> None:
+        self.portal = portal
         self._resolver = resolver
         self._tenants = tenants
         self._views = views

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from appliance.config.server import HttpProxy, Server, SocksProxy, TcpTproxy
+from appliance.domain.decision import PORTAL
 from appliance.domain.errors import ClientError
 from appliance.domain.notes import ConnNotes
 from appliance.domain.reason import Reason
@@ -143,6 +144,11 @@ async def _connect(session: Session, head: RequestHead) -> bool:
     if reason is not Reason.OK:
         session.refuse(notes, reason)
         return False
+    if gate.portal.tunnel(head.target):
+        conn.protocol, conn.tunnel_decision = "connect", PORTAL
+        session.stream.writer.write(ESTABLISHED)
+        await tunnel(session, head.target)
+        return False
     conn.user, reason, detail = await gate.authenticate(conn, field(head, b"proxy-authorization") or None)
     if reason is not Reason.OK:
         session.refuse(notes, reason, detail, accept=field(head, b"accept"), close=reason.status != 407)
@@ -184,7 +190,7 @@ async def socks_lane(session: Session) -> None:
     if (reason := session.learn_name(target.host)) is not Reason.OK:
         session.finish(session.task("connection", target, "socks"), reason)
         return
-    decision = gate.access(session.facts(target, "socks"))
+    decision = PORTAL if gate.portal.tunnel(target) else gate.access(session.facts(target, "socks"))
     if refuses(decision):
         session.stream.writer.write(socks.reply(socks.NOT_ALLOWED))
         notes = session.task("connection", target, "socks")

@@ -32,6 +32,11 @@ class Observer:
         page = session.engine.page(notes, "text/html")
         return assemble(page.status, page.headers, page.body, close=True)
 
+    def own_host(self, host: str) -> str:
+        """The portal's name, when a listener that was asked like a web server is one for this host."""
+        portal = self._session.engine.gate.portal
+        return portal.name if portal.direct(host, self._session.conn.client.listen_ip) else ""
+
     def parent_of(self, server: Server) -> Parent | None:
         """The HTTP parent that this connection leads to, when requests on it are sent in absolute form."""
         auth = getattr(server, "arcus_parent_auth", None)

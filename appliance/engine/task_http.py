@@ -23,6 +23,8 @@ from appliance.engine.http.layer import StrictHttpLayer
 from appliance.engine.websocket import WebSocketRelay
 
 LIMIT_KEY = "arcus.limit"
+BODY_KEY = "arcus.body"
+"""The flow has its answer when its body is there: the body is kept until then, up to the limit."""
 
 
 class TaskHttpLayer(StrictHttpLayer):
@@ -74,7 +76,7 @@ class TaskStream(HttpStream):
 
     def check_body_size(self, request: bool) -> CommandGenerator[bool]:
         """Called for each piece of a body that is held. True: the flow was stopped, or goes on streaming."""
-        if request and self.flow.response is not None:
+        if request and self.flow.response is not None and BODY_KEY not in self.flow.metadata:
             self.request_body_buf.clear()  # already answered: the rest is read only to keep the connection in step
             return False
         limit = self.flow.metadata.get(LIMIT_KEY)

@@ -12,7 +12,7 @@ from mitmproxy.proxy import layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HTTPMode
 
-from appliance.domain.decision import Decision, TlsAction, TlsDecision
+from appliance.domain.decision import PORTAL, PORTAL_TLS, Decision, TlsAction, TlsDecision
 from appliance.domain.errors import ClientError, TaskError
 from appliance.domain.facts import HelloFacts
 from appliance.domain.notes import TaskNotes
@@ -34,6 +34,7 @@ SILENT_WAIT = 3.0
 async def tunnel(session: Session, target: Target) -> None:
     """Serve one tunnel to its end. Every way out of here has been recorded."""
     session.conn.tunnel = target
+    session.conn.portal = session.engine.gate.portal.tunnel(target)
     try:
         lane = await _recognise(session)
     except TimeoutError:
@@ -85,6 +86,11 @@ async def _tls(session: Session, target: Target, hello: HelloFacts) -> None:
         _refuse(session, target, "tls", reason)
         return
     conn = session.conn
+    conn.portal = session.engine.gate.portal.tunnel(target, hello.sni)
+    if conn.portal:
+        conn.tunnel_decision, conn.tls_decision = PORTAL, PORTAL_TLS
+        await _intercept_tls(session, target, hello, PORTAL)
+        return
     by_name = bool(hello.sni) and parse_ip(target.host) is not None
     names = (hello.sni,) if by_name else tuple(dict.fromkeys(name for name in (hello.sni, target.host) if name))
     decision = conn.tls_decision = session.engine.gate.tls(conn, names, target.port)
@@ -114,7 +120,7 @@ async def _intercept_tls(session: Session, target: Target, hello: HelloFacts, ac
     view = session.engine.gate.view(session.conn)
     interception = view.auditor.tls_interception
     # A blocked host gets its page inside TLS; the server is not contacted for it.
-    eager = access.allowed and (interception is None or interception.connection_strategy == "eager")
+    eager = access.allowed and not session.conn.portal and (interception is None or interception.connection_strategy == "eager")
 
     def top(ctx: Context) -> layer.Layer:
         ctx.server.address = (target.host, target.port)
@@ -172,7 +178,7 @@ async def _unknown(session: Session, target: Target) -> None:
     access = session.conn.tunnel_decision
     if access is None or access.allowed:
         access = session.engine.gate.access(session.facts(target, "tcp"))
-    if view.auditor.unknown_protocol == "block":
+    if session.conn.portal or view.auditor.unknown_protocol == "block":
         _refuse(session, target, "tcp", Reason.UNKNOWN_PROTOCOL)
     elif not access.allowed:
         _refuse(session, target, "tcp", access.reason, access.message, access)

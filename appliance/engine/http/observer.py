@@ -17,13 +17,15 @@ _PHRASES = {
 
 
 class Observer(Protocol):
-    """Three more methods are used when the observer has them:
+    """Four more methods are used when the observer has them:
 
     ``on_flow_violation(reason: Reason, detail: str) -> None``: as ``on_violation``, for a message that has a flow. The flow's
     error follows and starts with the reason's word, so a recorder needs no more than that; this is for counting.
     ``error_response(status: int, message: str) -> bytes``: a complete HTTP/1.1 response with a Content-Length for an error
     that has no flow response; ``message`` starts with a reason word where one is known (``domain.reason.reason_of``).
     ``parent_of(server: Server) -> Parent | None``: how requests on this upstream connection are addressed.
+    ``own_host(host: str) -> str``: the name under which a request in origin-form on a proxy's port is served by ourselves, by
+    the host that its Host field names; empty when it is not.
     """
 
     def on_violation(self, reason: Reason, detail: str) -> None:
@@ -41,12 +43,13 @@ class Parent:
 class Notices:
     """The observer with its optional methods resolved once per connection."""
 
-    __slots__ = ("_error_response", "_parent_of", "flow_violation", "violation")
+    __slots__ = ("_error_response", "_parent_of", "flow_violation", "own_host", "violation")
 
     def __init__(self, observer: Observer) -> None:
         self.violation: Callable[[Reason, str], None] = observer.on_violation
         self.flow_violation: Callable[[Reason, str], None] = getattr(observer, "on_flow_violation", _ignore)
         self._error_response: Callable[[int, str], bytes] = getattr(observer, "error_response", plain_error)
+        self.own_host: Callable[[str], str] = getattr(observer, "own_host", _nobody)
         self._parent_of: Callable[[Server], Parent | None] | None = getattr(observer, "parent_of", None)
 
     def error_response(self, status: int, message: str) -> bytes:
@@ -62,6 +65,11 @@ class Notices:
 
 def _ignore(reason: Reason, detail: str) -> None:
     """The flow's own error is enough."""
+
+
+def _nobody(host: str) -> str:
+    """A proxy that is no web server."""
+    return ""
 
 
 def plain_error(status: int, message: str) -> bytes:

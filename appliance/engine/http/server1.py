@@ -93,9 +93,14 @@ class StrictHttp1Server(StrictHttp1):
             raise BadMessage(Fault.GRAMMAR, "CONNECT on a connection that carries requests")
         fields = head.fields
         if self._forward:
-            if line.form is not TargetForm.ABSOLUTE or target is None:
+            own = self.notices.own_host(target.host) if line.form is TargetForm.ORIGIN and target is not None else ""
+            if own:
+                # the Host field stays as it is: it tells that this listener was asked directly
+                scheme, host, port = b"http", own, 80
+            elif line.form is not TargetForm.ABSOLUTE or target is None:
                 raise BadMessage(Fault.GRAMMAR, "a proxy takes requests in absolute form")
-            scheme, host, port = line.scheme, target.host, target.port
+            else:
+                scheme, host, port = line.scheme, target.host, target.port
         else:
             if line.form is TargetForm.ABSOLUTE and line.scheme != self._scheme():
                 raise BadMessage(Fault.AMBIGUOUS, "the request target's scheme is not the connection's")
