@@ -1,7 +1,6 @@
 """The leaf that a client sees in place of the server's certificate. Pure: key, clock and serial are handed in."""
 
 import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -16,6 +15,7 @@ from certs.authority import Authority
 from certs.nursery import signature_hash
 from certs.profile import MAX_COMMON_NAME
 from certs.profile import LeafProfile as LeafProfile
+from certs.publication import Publication
 
 type LeafKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -32,7 +32,7 @@ _ATTRIBUTES = {
     "O": NameOID.ORGANIZATION_NAME,
 }
 
-_USAGE = x509.KeyUsage(
+USAGE = x509.KeyUsage(
     # our cipher suites sign and never encrypt with this key, so keyEncipherment would only permit what is not used
     digital_signature=True,
     content_commitment=False,
@@ -44,16 +44,6 @@ _USAGE = x509.KeyUsage(
     encipher_only=False,
     decipher_only=False,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """Where clients can ask about leaves (RFC 5280 sections 4.2.1.13 and 4.2.2.1): plain-HTTP addresses of ours."""
-
-    crl: str
-    ocsp: str
-    issuer: str
-    """The CA's certificate, in DER."""
 
 
 def sign_leaf(
@@ -85,7 +75,7 @@ def sign_leaf(
         # RFC 5280 section 4.2.1.6: critical when the subject is empty
         .add_extension(alternative_names(profile.names), critical=not len(subject))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_USAGE, critical=True)
+        .add_extension(USAGE, critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(leaf_key.public_key()), critical=False)
         .add_extension(authority_key_identifier(authority.certificate), critical=False)
@@ -122,13 +112,16 @@ def addresses(publication: Publication | None) -> tuple[x509.ExtensionType, ...]
     """The extensions that name the CRL, the OCSP responder and the issuer's certificate."""
     if publication is None:
         return ()
-    point = x509.DistributionPoint([x509.UniformResourceIdentifier(publication.crl)], None, None, None)
     access = {
         AuthorityInformationAccessOID.OCSP: publication.ocsp,
         AuthorityInformationAccessOID.CA_ISSUERS: publication.issuer,
     }
     described = [x509.AccessDescription(oid, x509.UniformResourceIdentifier(url)) for oid, url in access.items()]
-    return x509.CRLDistributionPoints([point]), x509.AuthorityInformationAccess(described)
+    places = x509.AuthorityInformationAccess(described)
+    if not publication.crl:
+        return (places,)
+    point = x509.DistributionPoint([x509.UniformResourceIdentifier(publication.crl)], None, None, None)
+    return x509.CRLDistributionPoints([point]), places
 
 
 def alternative_names(names: tuple[str, ...]) -> x509.SubjectAlternativeName:

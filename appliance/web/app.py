@@ -14,6 +14,7 @@ from appliance.web.answers import Answers, Fault
 from appliance.web.audit import AuditPages, Busy
 from appliance.web.guard import KnownHost, SafeHeaders, SameOrigin
 from appliance.web.login import START, LoginPages
+from appliance.web.revocation import RevocationPages
 from appliance.web.services import Services
 from appliance.web.sessions import Sessions
 from appliance.web.signin import SignIn
@@ -74,6 +75,7 @@ def routes(services: Services, answers: Answers, sessions: Sessions, audit: Audi
         Route("/ready", system.ready),
         Route("/metrics", system.metrics),
         Route("/static/{name}", static.serve),
+        Route("/pki/{rest:path}", RevocationPages(services.revocations, answers).answer, methods=["GET", "POST"]),
     ]
 
 

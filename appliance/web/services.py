@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from appliance.audit.query.filter import AuditQuery
 from appliance.control.token import Verifier
@@ -41,6 +42,23 @@ class HostNames:
     any_address: bool = False
 
 
+class PublicAnswer(Protocol):
+    """What is answered below /pki/."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def body(self) -> bytes: ...
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]: ...
+
+
+type Revocations = Callable[[str, str, bytes], PublicAnswer]
+"""Method, path and body of a question about forged leaves. May block; raises OSError and ArcusError for files of ours."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """``health`` and ``metrics`` may block. ``workers``: the processes that must be alive before the appliance is ready."""
@@ -52,5 +70,6 @@ class Services:
     hosts: HostNames
     tenants: Mapping[str, TenantCard] = field(default_factory=dict)
     workers: tuple[str, ...] = ()
+    revocations: Revocations | None = None
     draining: Callable[[], bool] = lambda: False
     clock: Clock = field(default_factory=SystemClock)

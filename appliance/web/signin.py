@@ -14,7 +14,7 @@ from appliance.web.sessions import COOKIE, Sessions
 logger = logging.getLogger(__name__)
 
 PUBLIC = frozenset({"/login", "/health", "/ready", "/metrics"})
-PUBLIC_FOLDER = "/static/"
+PUBLIC_FOLDERS = ("/static/", "/pki/")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="Arcus"'}
 
 
@@ -50,7 +50,7 @@ class SignIn:
 
 
 def is_public(path: str) -> bool:
-    return path in PUBLIC or path.startswith(PUBLIC_FOLDER)
+    return path in PUBLIC or path.startswith(PUBLIC_FOLDERS)
 
 
 def bearer(request: Request) -> str | None:

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from appliance.domain.clock import SystemClock
 from certs.authority import Authority
 from certs.cache import LeafCache, new_ecdsa_key, random_serial
-from certs.leaf import Publication, sign_leaf
+from certs.leaf import sign_leaf
 from certs.mimic import mimic
 from certs.profile import MAX_NAMES, LeafProfile
+from certs.publication import Publication
 from tests.certs import forge_origin as forge
 from tests.certs.forge_origin import LEAF
 from tests.certs.tls_server import serving

@@ -22,6 +22,7 @@ from appliance.web.app import build, routes
 from appliance.web.audit import AuditPages
 from appliance.web.services import CaCertificate, HostNames, Services, TenantCard
 from appliance.web.sessions import Sessions
+from certs.revocation_answers import HttpAnswer
 from tests.appliance.audit.samples import START, full_task
 from tests.appliance.web.client import Client
 
@@ -81,6 +82,7 @@ def stage(folder: Path, hosts: HostNames | None = None) -> Iterator[Stage]:
     ca = CaCertificate("main", "CN=Test CA", "AB:CD", START, PEM, DER)
     services = Services(
         audit=AuditSearch(store, clock), health=lambda: made.health, metrics=lambda: b"arcus_x 1.0\n", verifier=verifier,
+        revocations=lambda method, path, body: HttpAnswer(200, f"{method} {path} ".encode() + body),
         hosts=hosts or HostNames(frozenset({"127.0.0.1", "localhost", "arcus.example.com"})),
         tenants={
             "acme": TenantCard("acme", "Acme <Corp>", "active", ("10.0.0.0/8",), (".acme.test",), ca),

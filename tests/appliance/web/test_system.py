@@ -108,7 +108,7 @@ def test_docs_every_route_is_documented_with_its_methods_and_whether_it_needs_a_
         routes.setdefault(route.path, set()).update((route.methods or set()) - {"HEAD"})
     assert {path: methods for path, (methods, _) in documented.items()} == routes
     open_to_all = {path for path, (_, token) in documented.items() if token == "no"}
-    assert open_to_all == {"/login", "/health", "/ready", "/metrics", "/static/{name}"}
+    assert open_to_all == {"/login", "/health", "/ready", "/metrics", "/static/{name}", "/pki/{rest:path}"}
 
 
 def test_docs_every_search_parameter_is_documented() -> None:
