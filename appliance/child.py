@@ -19,11 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.config.root import AppConfig
+from appliance.hardening import die_with_parent, leave_no_trace
 from appliance.telemetry.logs import configure
 
-KINDS = {"worker": "worker", "icap": "icap", "admin": "admin", "demo": "demo"}
-_PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
+KINDS = {"worker": "worker", "signer": "signer", "icap": "icap", "admin": "admin", "demo": "demo"}
 _M_MMAP_THRESHOLD = -3
 _OWN_MAPPING = 1024 * 1024
 """Bytes from which a block of memory is a mapping of its own, given back when it is freed. By default glibc raises the
@@ -40,12 +39,14 @@ class Bootstrap:
 
 def main() -> None:
     kind, index, fd = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    die_with_parent()
+    leave_no_trace()
     bootstrap = _read(fd)
-    _harden()
+    _tune()
     configure(bootstrap.payload.log.level, bootstrap.payload.log.target)
     runner = importlib.import_module(f"appliance.app.{KINDS[kind]}").run
     gc.freeze()  # what start-up made lives as long as the process: no collection needs to look at it again
-    _loop_factory_run(runner(bootstrap.payload, bootstrap.sockets, index), uvloop=kind in ("worker", "icap"))
+    _loop_factory_run(runner(bootstrap.payload, bootstrap.sockets, index), uvloop=kind in ("worker", "signer", "icap"))
 
 
 def _loop_factory_run(main_task: Any, *, uvloop: bool) -> None:
@@ -64,14 +65,11 @@ def _read(fd: int) -> Bootstrap:
     return Bootstrap(payload, {name: socket.socket(fileno=number) for name, number in fds.items()})
 
 
-def _harden() -> None:
-    """Die with the parent; leave no core dump, which would hold keys; use every descriptor the system allows."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    libc.prctl(_PR_SET_DUMPABLE, 0)
+def _tune() -> None:
+    """Give large blocks of memory back at once; use every descriptor the system allows."""
+    libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(_M_MMAP_THRESHOLD, _OWN_MAPPING)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

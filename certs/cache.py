@@ -1,25 +1,24 @@
-"""Leaves in memory: bounded, with an end, and signed once however many clients ask at the same time.
+"""Leaves in memory: bounded, with an end, and asked for once however many clients want them at the same time.
 
 One cache belongs to one authority, so no tenant is ever answered with another tenant's leaf, and a new authority
-starts with an empty cache. Private keys stay in this process: they are not written or shared.
+starts with an empty cache.
 """
 
 import asyncio
-import secrets
 from collections import OrderedDict
-from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from OpenSSL import SSL
 
 from appliance.domain.clock import Clock, SystemClock
 from certs import server_context
-from certs.authority import Authority
-from certs.leaf import DEFAULT_DAYS, LeafKey, sign_leaf
+from certs.authority import Authority, PublicAuthority
+from certs.issued import Issued
+from certs.leaf import LeafKey
+from certs.mint import Mint, Seat
 from certs.profile import LeafProfile
+from certs.signer import Signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,7 @@ class Counters:
     misses: int = 0
     joined: int = 0
     signed: int = 0
+    """Leaves signed for this cache; the rest of the misses were answered with a leaf that was made before, for another."""
     signed_rsa: int = 0
     """Those of ``signed`` with an RSA key."""
     evicted: int = 0
@@ -58,52 +58,33 @@ class _Entry:
     """On the monotonic clock."""
 
 
-def random_serial() -> int:
-    """127 random bits under a leading one: positive, 16 octets (RFC 5280 section 4.1.2.2 allows 20), never repeated."""
-    return secrets.randbits(127) | 1 << 126
-
-
-def new_ecdsa_key() -> LeafKey:
-    return ec.generate_private_key(ec.SECP256R1())
-
-
-def new_rsa_key() -> LeafKey:
-    return rsa.generate_private_key(65537, 2048)
-
-
 class LeafCache:
     """Leaves of one authority, least recently used out first.
 
-    An ECDSA leaf is made where it is asked for: key and signature take well under a millisecond. An RSA key takes
-    some 50 ms, so it is made in ``executor`` (None: the loop's own), where OpenSSL lets the interpreter go on; one
-    at a time, or clients that ask for RSA with ever new names would take every core. A leaf with its context takes
-    26 KB, so a full cache of 10,000 takes 260 MB in each process. Use from one event loop only.
+    ``signer`` makes what is not there; without one, the authority signs in this process, and must have its key. A leaf
+    with its context takes 26 KB, so a full cache of 10,000 takes 260 MB in each process. Use from one event loop only.
     """
 
     def __init__(
         self,
-        authority: Authority,
+        authority: PublicAuthority,
         capacity: int,
         ttl: float,
         clock: Clock | None = None,
         *,
-        leaf_days: int = DEFAULT_DAYS,
-        executor: Executor | None = None,
-        serial: Callable[[], int] = random_serial,
+        signer: Signer | None = None,
     ) -> None:
         if capacity < 1 or ttl <= 0:
             raise ValueError("capacity and ttl must be positive")
         self.authority = authority
         self.counters = Counters()
+        self._fingerprint = authority.fingerprint
         self._capacity = capacity
         self._ttl = ttl
         self._clock = clock or SystemClock()
-        self._days = leaf_days
-        self._executor = executor
-        self._serial = serial
+        self._signer = signer or _own_signer(authority, self._clock)
         self._entries: OrderedDict[LeafProfile, _Entry] = OrderedDict()
         self._pending: dict[LeafProfile, asyncio.Task[Leaf]] = {}
-        self._rsa_turn = asyncio.Lock()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -117,7 +98,7 @@ class LeafCache:
         """The leaf for this profile, signed now if need be.
 
         Raises:
-            InternalError: the authority has expired.
+            InternalError: the authority has expired, or nobody signs (``signer_unavailable``).
         """
         leaf = self._lookup(profile)
         if leaf is not None:
@@ -128,10 +109,7 @@ class LeafCache:
             self.counters.joined += 1
         else:
             self.counters.misses += 1
-            if profile.ecdsa:
-                # no await until it is stored: nobody else can ask in between
-                return self._sign(profile, new_ecdsa_key())
-            pending = self._start(profile)
+            pending = self._pending[profile] = asyncio.get_running_loop().create_task(self._make(profile))
         # one caller that goes away must not take the leaf from the others
         return await asyncio.shield(pending)
 
@@ -154,33 +132,30 @@ class LeafCache:
         # the wall clock as well: it may have been set since, in either direction
         return self._clock.monotonic() < entry.until and entry.leaf.not_before <= self._clock.now() < entry.leaf.not_after
 
-    def _start(self, profile: LeafProfile) -> asyncio.Task[Leaf]:
-        task = asyncio.get_running_loop().create_task(self._make_rsa(profile))
-        self._pending[profile] = task
-        return task
-
-    async def _make_rsa(self, profile: LeafProfile) -> Leaf:
+    async def _make(self, profile: LeafProfile) -> Leaf:
         try:
-            async with self._rsa_turn:
-                key = await asyncio.get_running_loop().run_in_executor(self._executor, new_rsa_key)
-            return self._sign(profile, key)
+            issued = await self._signer.leaf(self._fingerprint, profile)
+            leaf = self._ready(issued)
+            self.counters.signed += issued.fresh
+            self.counters.signed_rsa += issued.fresh and not profile.ecdsa
+            self._store(profile, leaf, issued.until(self._ttl) - self._clock.now())
+            return leaf
         finally:
             del self._pending[profile]
 
-    def _sign(self, profile: LeafProfile, key: LeafKey) -> Leaf:
-        certificate = sign_leaf(self.authority, profile, key, self._clock, self._serial(), self._days)
+    def _ready(self, issued: Issued) -> Leaf:
+        certificate, key = issued.certificate, issued.key
         context = server_context.build(certificate, key, self.authority.sent_chain)
-        start, end = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
-        leaf = Leaf(certificate, key, context, certificate.serial_number, start, end)
-        self.counters.signed += 1
-        self.counters.signed_rsa += not profile.ecdsa
-        self._store(profile, leaf)
-        return leaf
+        return Leaf(certificate, key, context, certificate.serial_number, issued.not_before, issued.not_after)
 
-    def _store(self, profile: LeafProfile, leaf: Leaf) -> None:
-        # half of what is left: a leaf must not end under a client that was just given it
-        life = (leaf.not_after - self._clock.now()) / 2
+    def _store(self, profile: LeafProfile, leaf: Leaf, life: float) -> None:
         self._entries[profile] = _Entry(leaf, self._clock.monotonic() + min(self._ttl, life))
         while len(self._entries) > self._capacity:
             self._entries.popitem(last=False)
             self.counters.evicted += 1
+
+
+def _own_signer(authority: PublicAuthority, clock: Clock) -> Signer:
+    if not isinstance(authority, Authority):
+        raise ValueError(f"CA {authority.name}: without its key, a signer is needed")
+    return Mint([Seat(authority)], clock)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 import uvicorn
 
 from appliance.app.beat import Heartbeat
+from appliance.app.keys import needs_signer
 from appliance.app.parts import drain_seconds, stop_on, worker_count
 from appliance.app.paths import StatePaths
 from appliance.audit.drain import Drain
@@ -130,7 +131,9 @@ class _Process:
         )
 
     def _health(self) -> Health:
-        helpers = ("parent", "admin", *(["icap"] if self.config.icap_server else []))
+        helpers = ["parent", "admin"]
+        helpers += ["signer"] if needs_signer(self.config) else []
+        helpers += ["icap"] if self.config.icap_server else []
         return self._reader.read((*self._workers, *helpers))
 
     def _sample(self, health: HealthWriter) -> None:
@@ -202,7 +205,7 @@ def host_names(listen: Listen, names: list[str]) -> HostNames:
 def _certificate(ca: Ca, paths: StatePaths) -> CaCertificate | None:
     """The CA's certificate alone; this process never opens a CA's key."""
     try:
-        public = load_public(ca.name, ca.certificate or paths.ca / ca.name / "ca.pem", SystemClock())
+        public = load_public(ca.name, ca.certificate or paths.ca_certificate(ca.name), SystemClock())
     except (AuthorityError, OSError) as error:
         logger.error("the certificate of a CA cannot be shown", extra={"ca": ca.name, "error": str(error)})
         return None

@@ -9,10 +9,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from appliance import telemetry
+from appliance.app.apart import apart
+from appliance.app.parts import authorities
 from appliance.app.paths import StatePaths
 from appliance.config.load import load
 from appliance.demo import origin
 from appliance.domain.errors import ConfigError, Problem
+from appliance.hardening import leave_no_trace
 from appliance.telemetry.logs import configure
 
 
@@ -32,6 +35,9 @@ def run(path: Path | None) -> int:
         raise ConfigError([Problem(f"cannot be used: {error.strerror}", "state_dir", str(error.filename))]) from error
     with _only_one(paths):
         _forget_last_run(paths)
+        leave_no_trace()
+        # keys are for the signer's memory, not for this one's, from which every other process is started
+        apart(lambda: authorities(config))
         telemetry.setup(paths.metrics, fresh=True)
         from appliance.app.parent_process import Parent  # prometheus_client may be imported only after the set-up above
 

@@ -10,7 +10,8 @@ import appliance
 from appliance.app.banner import banner
 from appliance.app.beat import Heartbeat
 from appliance.app.clamav import keeper, with_running_clamd
-from appliance.app.parts import authorities, drain_seconds, stop_on, worker_count
+from appliance.app.keys import needs_signer, signer_socket
+from appliance.app.parts import drain_seconds, stop_on, worker_count
 from appliance.app.paths import StatePaths
 from appliance.config.root import AppConfig
 from appliance.config.server import Server, TcpTproxy
@@ -39,7 +40,6 @@ class Parent:
 
     async def run(self) -> int:
         config, paths = self.config, self.paths
-        authorities(config)
         children = self._children()
         new_token = token.ensure(paths.admin_token) if config.admin else None
         stop, received = stop_on((signal.SIGTERM, signal.SIGINT))
@@ -78,7 +78,8 @@ class Parent:
         per_worker = [first]
         if not problems:
             per_worker += [self._more_sockets(first) for _ in range(1, self.workers)]
-        children = [Child("worker", index, config, sockets) for index, sockets in enumerate(per_worker)]
+        children = [Child("signer", 0, config, {"signer": signer_socket(self.paths)})] if needs_signer(config) else []
+        children += [Child("worker", index, config, sockets) for index, sockets in enumerate(per_worker)]
         if config.icap_server is not None:
             children.append(Child("icap", 0, config, _one("icap", "icap_server", config.icap_server.listen, problems)))
         if config.admin is not None:

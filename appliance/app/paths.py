@@ -12,6 +12,10 @@ class StatePaths:
     def ca(self) -> Path:
         return self.root / "ca"
 
+    def ca_certificate(self, name: str) -> Path:
+        """The certificate of a CA that we have made."""
+        return self.ca / name / "ca.pem"
+
     @property
     def spool(self) -> Path:
         return self.root / "spool"

@@ -22,8 +22,9 @@ from addons.scanning import Scanning
 from addons.upstream_tls import UpstreamTls
 from appliance.app.beat import Heartbeat
 from appliance.app.gauges import Gauges, Watched
+from appliance.app.keys import Signers, public_authorities
 from appliance.app.memory import Memory
-from appliance.app.parts import authorities, drain_seconds, own_listeners, stop_on
+from appliance.app.parts import drain_seconds, own_listeners, stop_on
 from appliance.app.paths import StatePaths
 from appliance.app.portal import site
 from appliance.app.traffic import Traffic
@@ -76,6 +77,7 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
     build = _Build(config, index)
     worker = build.worker(sockets)
     beat = Heartbeat(StatePaths(config.state_dir).run, f"worker-{index}", build.metrics, build.sample)
+    build.signers.start()
     beating = asyncio.create_task(beat.run())
     drain = drain_seconds(config)
     serving = asyncio.create_task(worker.run(stop, lambda: 0.0 if signal.SIGINT in received else drain))
@@ -101,9 +103,10 @@ class _Build:
         self.traffic = Traffic(self.metrics, {server.name: server.type for server in config.server})
         self.listeners: list[Listener] = []
         self.receptions: list[Reception] = []
-        self.authorities = authorities(config)
+        self.authorities = public_authorities(config)
+        self.signers = Signers(config, self.metrics, self.clock)
         self.leaves = self._leaves()
-        self.site = site(config, {name: [each.public] for name, each in self.authorities.items()})
+        self.site = site(config, {name: [each] for name, each in self.authorities.items()})
         self.auditors = {auditor.name: auditor for auditor in config.auditor}
         self.pages = PageMaker({TenantId(tenant.tenant_id): tenant for tenant in config.tenant}, self._challenge).page
         self.registry = Registry.from_config(config.escaper, config.resolver, own_listeners(config), self.clock)
@@ -173,7 +176,7 @@ class _Build:
     def _leaves(self) -> dict[str, LeafCache]:
         return {
             ca.name: LeafCache(
-                self.authorities[ca.name], ca.leaf_cache_size, ca.leaf_cache_ttl, self.clock, leaf_days=ca.leaf_days
+                self.authorities[ca.name], ca.leaf_cache_size, ca.leaf_cache_ttl, self.clock, signer=self.signers.by_ca[ca.name]
             )
             for ca in self.config.ca
         }
@@ -262,6 +265,7 @@ class _Build:
         self.memory.give_back(self.clock.monotonic())
         full = self.recorder.full
         self.gauges.sample()
+        self.signers.sample(health)
         health.set("audit_spool", State.UNHEALTHY if full else State.OK, "full" if full else "")
         for (_, uri), service in self.icap.items():
             down = service.stats.suspended
@@ -292,6 +296,7 @@ class _Build:
         self.survey.close()
         for service in self.icap.values():
             await service.close()
+        await self.signers.close()
         self.spool.close()
         self.registry.close()
         self.executor.shutdown(wait=False, cancel_futures=True)

@@ -22,6 +22,9 @@ class Ca(Node):
     """The key of ``certificate``, as PEM without a passphrase, mode 0600."""
     validity_days: int = Field(1825, ge=30, le=7300)
     """How long a created CA is valid."""
+    signer: Literal["process", "in_process"] = "process"
+    """Who holds the key: a process that does nothing but sign, or each worker. ``process`` keeps the key out of the memory of
+    everything that reads the network, and workers share what was signed; ``in_process`` saves one process of 60 MB."""
     leaf_days: int = Field(47, ge=1, le=200)
     """How long a forged certificate is valid; never longer than the CA and the real certificate."""
     leaf_key: Literal["origin", "ec"] = "origin"

@@ -252,6 +252,10 @@ class Reason(Enum):
 
     # ourselves
     INTERNAL_ERROR = "internal_error", _About(500, Source.INTERNAL, "An error in the appliance; the task was stopped.")
+    SIGNER_UNAVAILABLE = (
+        "signer_unavailable",
+        _About(503, Source.INTERNAL, "The process that signs certificates does not answer in time."),
+    )
     SHUTTING_DOWN = "shutting_down", _About(503, Source.INTERNAL, "The appliance is shutting down.")
 
 

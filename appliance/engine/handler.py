@@ -422,11 +422,11 @@ class TaskHandler(server.ConnectionHandler):
             self._process(events.HookCompleted(hook))
 
     def _hook_failed(self, name: str, args: tuple[object, ...], error: BaseException) -> None:
-        detail = f"{name}: {type(error).__name__}"
+        reason, detail = _why(name, error)
         if args and isinstance(args[0], HTTPFlow) and not name.startswith("websocket"):
-            self._ending.flow_failed(args[0], Reason.INTERNAL_ERROR, detail, name)
+            self._ending.flow_failed(args[0], reason, detail, name)
         else:
-            self.abort(Reason.INTERNAL_ERROR, detail)
+            self.abort(reason, detail)
 
     def _choose_layer(self, asking: layer.NextLayer) -> None:
         try:
@@ -435,6 +435,13 @@ class TaskHandler(server.ConnectionHandler):
         except Exception:
             logger.exception("choosing a layer failed; the connection is closed")
             self.abort(Reason.INTERNAL_ERROR, "next layer")
+
+
+def _why(hook: str, error: BaseException) -> tuple[Reason, str]:
+    """The reason that a part of ours gave by name, or that it is broken."""
+    if isinstance(error, TaskError):
+        return error.reason, error.detail
+    return Reason.INTERNAL_ERROR, f"{hook}: {type(error).__name__}"
 
 
 def party_of(conn: ConnNotes) -> tuple[str, str]:

@@ -9,6 +9,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from appliance.domain.errors import TaskError
+
 logger = logging.getLogger(__name__)
 
 type Hook = Callable[..., Awaitable[None] | None]
@@ -94,7 +96,9 @@ def _entries(addons: Sequence[object], name: str) -> tuple[_Entry, ...]:
 
 
 def _report(entry: _Entry, name: str, args: tuple[object, ...], error: BaseException, on_failure: OnFailure) -> None:
-    logger.error("hook %s of %s failed; the task is stopped", name, entry.addon, exc_info=error)
+    # a failure with a name is no fault of the program: its trace would tell nothing, thousands of times while it lasts
+    trace = None if isinstance(error, TaskError) else error
+    logger.error("hook %s of %s failed; the task is stopped: %s", name, entry.addon, error, exc_info=trace)
     try:
         on_failure(name, args, error)
     except Exception:

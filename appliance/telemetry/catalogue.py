@@ -62,6 +62,14 @@ TLS = (
     Spec("arcus_survey_total", _C, ("result",), "Looks at a server before a decision: `looked`, `hit` (known), `joined`."),
 )
 
+SIGNER = (
+    Spec("arcus_signer_questions_total", _C, ("kind", "result"), "Questions of workers to the signer: `ok` or a reason."),
+    Spec("arcus_signer_seconds", _H, ("kind",), "From a worker's question to the signer's answer.", buckets=FAST),
+    Spec("arcus_signer_leaves_total", _C, ("result",), "Leaves given by the signer: `made`, `joined` or `remembered`."),
+    Spec("arcus_signer_remembered", _G, (), "Leaves that the signer remembers."),
+    Spec("arcus_signer_connections_active", _G, (), "Connections of workers to the signer."),
+)
+
 DECISIONS = (
     Spec("arcus_policy_decisions_total", _C, ("action", "level"), "Decisions of the access policy."),
     Spec("arcus_auth_total", _C, ("result",), "Proxy authentications: `ok` or a reason; without credentials `auth_required`."),
@@ -110,7 +118,7 @@ PROCESS = (
 )
 
 CATALOGUE: dict[str, Spec] = {
-    spec.name: spec for spec in (*SERVER, *TENANT, *TLS, *DECISIONS, *ICAP, *ESCAPER, *AUDIT, *PROCESS)
+    spec.name: spec for spec in (*SERVER, *TENANT, *TLS, *SIGNER, *DECISIONS, *ICAP, *ESCAPER, *AUDIT, *PROCESS)
 }
 
 

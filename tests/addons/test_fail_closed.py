@@ -26,6 +26,7 @@ from addons.parent import Parent
 from addons.record import Record
 from addons.upstream_tls import UpstreamTls
 from appliance.app import worker as worker_module
+from appliance.app.parts import authorities
 from appliance.app.paths import StatePaths
 from appliance.config.load import load
 from appliance.config.root import AppConfig
@@ -185,12 +186,13 @@ def _faulty(build: Any, fault: Fault) -> Callable[[Record], list[object]]:
 
 def _config(directory: Path, auditor: dict[str, object]) -> AppConfig:
     path = directory / "arcus.yaml"
-    sections = base_config(directory / "state", auditor=[auditor])
+    sections = base_config(directory / "state", auditor=[auditor], ca=[{"name": "default", "signer": "in_process"}])
     del sections["admin"]
     with path.open("w") as file:
         YAML(typ="safe").dump(sections, file)
     config = load(path).config
     StatePaths(config.state_dir).create()
+    authorities(config)
     return config
 
 

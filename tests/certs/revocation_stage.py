@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from appliance.domain.clock import Clock, SystemClock
 from certs import revoked
 from certs.authority import Authority
-from certs.cache import new_ecdsa_key, random_serial
 from certs.leaf import sign_leaf
+from certs.mint import new_ecdsa_key, random_serial
 from certs.profile import LeafProfile
 from certs.publication import FOLDER, Publication, identity, publication
 from certs.revocation_answers import HttpAnswer, RevocationAnswers

@@ -1,16 +1,16 @@
 import asyncio
 import gc
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from appliance.domain.clock import ManualClock
 from appliance.domain.errors import InternalError
-from certs import cache as cache_module
+from certs import mint as mint_module
 from certs.authority import Authority
 from certs.cache import LeafCache
+from certs.issued import Issued
+from certs.mint import Mint, Seat
 from certs.profile import LeafProfile
 from tests.certs import forge_origin as forge
 from tests.certs.forge_origin import CA, NOW
@@ -62,41 +62,6 @@ async def test_tls_07_two_hundred_first_calls_sign_once(clock, ecdsa):
     assert isinstance(leaves[0].key, ec.EllipticCurvePrivateKey if ecdsa else rsa.RSAPrivateKey)
 
 
-async def test_an_rsa_key_is_made_off_the_loop(clock, monkeypatch):
-    makers = []
-    original = cache_module.new_rsa_key
-    monkeypatch.setattr(cache_module, "new_rsa_key", lambda: (makers.append(threading.get_ident()), original())[1])
-    with ThreadPoolExecutor(1) as executor:
-        cache = LeafCache(new_authority(), 10, 3600, clock, executor=executor)
-        await cache.get(profile("a.test", ecdsa=False))
-    assert makers
-    assert threading.get_ident() not in makers
-
-
-@pytest.mark.security
-async def test_rsa_keys_are_made_one_at_a_time_while_ecdsa_goes_on(clock, monkeypatch):
-    """A client that wants RSA for ever new names must not take every core, nor hold up the others."""
-    running, most, gate = 0, 0, threading.Event()
-
-    def slow_key():
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        gate.wait(10)
-        running -= 1
-        return forge.rsa_key(2048)
-
-    monkeypatch.setattr(cache_module, "new_rsa_key", slow_key)
-    cache = LeafCache(new_authority(), 10, 3600, clock)
-    waiting = [asyncio.create_task(cache.get(profile(f"{name}.test", ecdsa=False))) for name in "abcd"]
-    await asyncio.sleep(0.05)
-    assert await cache.get(profile("a.test"))
-    assert not any(task.done() for task in waiting)
-    gate.set()
-    assert len({leaf.serial for leaf in await asyncio.gather(*waiting)}) == 4
-    assert most == 1
-
-
 async def test_tls_07_a_caller_that_goes_away_does_not_take_the_leaf_from_the_others(clock):
     cache = LeafCache(new_authority(), 10, 3600, clock)
     first = asyncio.create_task(cache.get(profile("a.test", ecdsa=False)))
@@ -112,7 +77,7 @@ async def test_tls_07_a_caller_that_goes_away_does_not_take_the_leaf_from_the_ot
 
 async def test_a_failure_reaches_every_caller_and_is_not_kept(clock, monkeypatch):
     cache = LeafCache(new_authority(), 10, 3600, clock)
-    monkeypatch.setattr(cache_module, "new_rsa_key", lambda: 1 / 0)
+    monkeypatch.setattr(mint_module, "new_rsa_key", lambda: 1 / 0)
     calls = (cache.get(profile("a.test", ecdsa=False)) for _ in range(3))
     assert {type(each) for each in await asyncio.gather(*calls, return_exceptions=True)} == {ZeroDivisionError}
     monkeypatch.undo()
@@ -153,7 +118,8 @@ async def test_tls_04_a_leaf_is_made_anew_after_its_time_to_live(cache, clock):
 
 
 async def test_tls_04_a_leaf_is_never_served_in_the_second_half_of_its_life(clock):
-    cache = LeafCache(new_authority(), 10, 365 * DAY, clock, leaf_days=10)
+    authority = new_authority()
+    cache = LeafCache(authority, 10, 365 * DAY, clock, signer=Mint([Seat(authority, leaf_days=10)], clock))
     first = await cache.get(profile("a.test"))
     half = (first.not_after - clock.now()) / 2
     clock.advance(half - 1)
@@ -223,3 +189,29 @@ def test_a_cache_without_room_or_time_is_refused(capacity, ttl):
 @pytest.mark.security
 async def test_no_key_in_a_representation(cache):
     assert "Key" not in repr(await cache.get(profile("a.test")))
+
+
+async def test_tls_08_a_cache_of_an_authority_without_its_key_needs_a_signer(clock):
+    authority = new_authority()
+    with pytest.raises(ValueError, match="a signer is needed"):
+        LeafCache(authority.public, 10, 3600, clock)
+    cache = LeafCache(authority.public, 10, 3600, clock, signer=Mint([Seat(authority)], clock))
+    assert (await cache.get(profile("a.test"))).certificate.issuer == authority.certificate.subject
+
+
+async def test_a_leaf_that_was_made_for_another_is_counted_and_kept_for_the_rest_of_its_time(clock):
+    authority, clock.time = new_authority(), NOW.timestamp()
+    made = await Mint([Seat(authority)], clock).leaf(authority.fingerprint, profile("a.test"))
+    clock.advance(1000)
+
+    class Remembering:
+        async def leaf(self, _authority: str, _profile: LeafProfile) -> Issued:
+            return Issued.from_bytes(made.to_bytes())
+
+    cache = LeafCache(authority.public, 10, 3600, clock, signer=Remembering())
+    assert (await cache.get(profile("a.test"))).serial == made.certificate.serial_number
+    assert counted(cache) == (0, 1, 0, 0)
+    clock.advance(2599)
+    assert cache.peek(profile("a.test"))
+    clock.advance(1)
+    assert cache.peek(profile("a.test")) is None

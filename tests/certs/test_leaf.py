@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from appliance.domain.clock import ManualClock, SystemClock
 from appliance.domain.errors import InternalError
 from certs.authority import Authority
-from certs.cache import new_ecdsa_key, new_rsa_key, random_serial
 from certs.leaf import HOUR, MAX_BACKDATE, MIN_BACKDATE, sign_leaf, validity
+from certs.mint import new_ecdsa_key, new_rsa_key, random_serial
 from certs.profile import LeafProfile
 from tests.certs import forge_origin as forge
 from tests.certs.cases import pem

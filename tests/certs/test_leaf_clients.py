@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.domain.clock import SystemClock
 from certs.authority import Authority
-from certs.cache import LeafCache, new_ecdsa_key, random_serial
+from certs.cache import LeafCache
 from certs.leaf import sign_leaf
 from certs.mimic import mimic
+from certs.mint import new_ecdsa_key, random_serial
 from certs.profile import MAX_NAMES, LeafProfile
 from certs.publication import Publication
 from tests.certs import forge_origin as forge

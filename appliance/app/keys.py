@@ -1,0 +1,73 @@
+"""Which process holds which CA's key, and how the others come to their leaves."""
+
+import socket
+from typing import Literal
+
+from appliance.app.parts import authority
+from appliance.app.paths import StatePaths
+from appliance.config.root import AppConfig
+from appliance.domain.clock import Clock, SystemClock
+from appliance.telemetry.health import HealthWriter, State
+from appliance.telemetry.metrics import Metrics
+from certs.authority import PublicAuthority, load_public
+from certs.mint import Mint, Seat
+from certs.signer import Signer
+from certs.signing import place
+from certs.signing.client import SignerClient
+from certs.signing.wire import Kind
+
+
+def needs_signer(config: AppConfig) -> bool:
+    """Whether there is a signer process."""
+    return any(ca.signer == "process" for ca in config.ca)
+
+
+def seats(config: AppConfig, held: Literal["process", "in_process"]) -> list[Seat]:
+    """The CAs whose key is held in this way, with their keys. Raises ConfigError when one must not sign."""
+    return [Seat(authority(config, ca.name), ca.leaf_days) for ca in config.ca if ca.signer == held]
+
+
+def public_authorities(config: AppConfig) -> dict[str, PublicAuthority]:
+    """Every CA's certificate, without its key. Raises ConfigError when one cannot be used."""
+    paths = StatePaths(config.state_dir)
+    files = {ca.name: ca.certificate or paths.ca_certificate(ca.name) for ca in config.ca}
+    return {name: load_public(name, file, SystemClock()) for name, file in files.items()}
+
+
+def signer_socket(paths: StatePaths) -> socket.socket:
+    """Where workers reach the signer. The parent keeps it, so that questions wait in it while the signer is started again."""
+    return place.bind(paths.run)
+
+
+class Signers:
+    """Whom a worker asks for leaves: for some CAs the signer process, for others itself."""
+
+    def __init__(self, config: AppConfig, metrics: Metrics, clock: Clock) -> None:
+        self._metrics = metrics
+        run = StatePaths(config.state_dir).run
+        self._client = SignerClient(lambda: place.connect(run), clock, self._told) if needs_signer(config) else None
+        own = Mint(seats(config, "in_process"), clock)
+        self.by_ca: dict[str, Signer] = {
+            ca.name: self._client if self._client is not None and ca.signer == "process" else own for ca in config.ca
+        }
+
+    def start(self) -> None:
+        """Connect before the first client comes."""
+        if self._client is not None:
+            self._client.start()
+
+    def sample(self, health: HealthWriter) -> None:
+        """What this worker knows of the signer. Leaves in its cache are served without one."""
+        if self._client is not None:
+            trouble = self._client.trouble
+            health.set("signer", State.DEGRADED if trouble else State.OK, trouble)
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    def _told(self, kind: Kind, result: str, seconds: float) -> None:
+        name = kind.name.lower()
+        self._metrics.inc("arcus_signer_questions_total", name, result)
+        if result == "ok":
+            self._metrics.observe("arcus_signer_seconds", name, value=seconds)

@@ -1,0 +1,79 @@
+"""The signer process: the only one that holds the keys of CAs. It reads nothing from the network."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Mapping
+
+from appliance.app.beat import Heartbeat
+from appliance.app.keys import seats
+from appliance.app.parts import drain_seconds, stop_on
+from appliance.app.paths import StatePaths
+from appliance.config.root import AppConfig
+from appliance.domain.clock import SystemClock
+from appliance.domain.errors import ConfigError
+from appliance.hardening import lock_memory
+from appliance.telemetry.health import HealthWriter, State
+from appliance.telemetry.metrics import Metrics
+from certs.mint import Mint
+from certs.signing.leaf_desk import LeafDesk
+from certs.signing.server import SignerServer
+from certs.signing.wire import Kind
+
+logger = logging.getLogger(__name__)
+
+LEAVE_MARGIN = 1.0
+"""Seconds beyond the workers' drain time; the supervisor kills a little later."""
+
+
+async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: int) -> None:
+    """Sign until SIGTERM (then until the workers have gone, for what they drain may need leaves) or SIGINT."""
+    stop, received = stop_on((signal.SIGTERM, signal.SIGINT))
+    process = _Process(config, sockets["signer"])
+    beating = asyncio.create_task(Heartbeat(StatePaths(config.state_dir).run, "signer", process.metrics, process.sample).run())
+    process.server.start()
+    try:
+        await stop.wait()
+        if signal.SIGINT not in received:
+            await process.wait_for_workers(drain_seconds(config) + LEAVE_MARGIN)
+    finally:
+        process.server.stop()
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+
+
+class _Process:
+    """What the process is made of."""
+
+    def __init__(self, config: AppConfig, sock: socket.socket) -> None:
+        self.metrics = Metrics()
+        self._not_locked = lock_memory()
+        if self._not_locked:
+            logger.info("the signer's memory can be swapped out: %s", self._not_locked)
+        clock = SystemClock()
+        try:
+            held = seats(config, "process")
+        except ConfigError as error:
+            # the parent has checked them: they were changed while the appliance ran
+            raise SystemExit(f"the signer cannot start: {error}") from error
+        ttl = {ca.name: ca.leaf_cache_ttl for ca in config.ca}
+        self._desk = LeafDesk(
+            Mint(held, clock), {seat.authority.fingerprint: ttl[seat.authority.name] for seat in held}, clock, self._told
+        )
+        self.server = SignerServer(sock, {Kind.LEAF: self._desk.answer})
+
+    def _told(self, result: str) -> None:
+        self.metrics.inc("arcus_signer_leaves_total", result)
+
+    def sample(self, health: HealthWriter) -> None:
+        """For the heartbeat."""
+        self.metrics.set("arcus_signer_remembered", value=len(self._desk))
+        self.metrics.set("arcus_signer_connections_active", value=self.server.connections)
+        health.set("memory", State.OK, self._not_locked or "locked")
+
+    async def wait_for_workers(self, seconds: float) -> None:
+        """Until nobody is connected any more, or the time is over."""
+        ends = SystemClock().monotonic() + seconds
+        while self.server.connections and SystemClock().monotonic() < ends:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)

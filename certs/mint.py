@@ -1,0 +1,87 @@
+"""Where leaves are made: the only part that touches the keys of authorities once they are loaded."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from appliance.domain.clock import Clock, SystemClock
+from appliance.domain.errors import InternalError
+from appliance.domain.reason import Reason
+from certs.authority import Authority
+from certs.issued import Issued
+from certs.leaf import DEFAULT_DAYS, LeafKey, sign_leaf
+from certs.profile import LeafProfile
+from certs.publication import Publication
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """An authority at work. ``leaf_days``: how long its leaves live at most. ``publication``: where they can be revoked."""
+
+    authority: Authority
+    leaf_days: int = DEFAULT_DAYS
+    publication: Publication | None = None
+
+
+def random_serial() -> int:
+    """127 random bits under a leading one: positive, 16 octets (RFC 5280 section 4.1.2.2 allows 20), never repeated."""
+    return secrets.randbits(127) | 1 << 126
+
+
+def new_ecdsa_key() -> LeafKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def new_rsa_key() -> LeafKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
+class Mint:
+    """Makes a key and has it signed, for each call anew: whoever asks twice remembers.
+
+    An ECDSA leaf is made where it is asked for: key and signature take well under a millisecond. An RSA key takes
+    some 50 ms, so it is made in ``executor`` (None: the loop's own), where OpenSSL lets the interpreter go on; one
+    at a time, or clients that ask for RSA with ever new names would take every core.
+    """
+
+    def __init__(
+        self,
+        seats: Iterable[Seat],
+        clock: Clock | None = None,
+        *,
+        executor: Executor | None = None,
+        serial: Callable[[], int] = random_serial,
+    ) -> None:
+        self._seats = {seat.authority.fingerprint: seat for seat in seats}
+        self._clock = clock or SystemClock()
+        self._executor = executor
+        self._serial = serial
+        self._rsa_turn = asyncio.Lock()
+
+    async def leaf(self, authority: str, profile: LeafProfile) -> Issued:
+        """A new leaf. Raises InternalError when there is no such authority here, or it has expired."""
+        seat = self._seats.get(authority)
+        if seat is None:
+            raise InternalError(Reason.INTERNAL_ERROR, f"no CA with the fingerprint {authority[:16]} signs here")
+        key = new_ecdsa_key() if profile.ecdsa else await self._rsa_key()
+        serial = self._serial()
+        certificate = sign_leaf(seat.authority, profile, key, self._clock, serial, seat.leaf_days, seat.publication)
+        _must_be_a_leaf(certificate)
+        return Issued(certificate, key, self._clock.now())
+
+    async def _rsa_key(self) -> LeafKey:
+        async with self._rsa_turn:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, new_rsa_key)
+
+
+def _must_be_a_leaf(certificate: x509.Certificate) -> None:
+    """The last look before it leaves: nothing that could sign in the CA's name, whatever a profile may come to say."""
+    extensions = certificate.extensions
+    usage = extensions.get_extension_for_class(x509.KeyUsage).value
+    if extensions.get_extension_for_class(x509.BasicConstraints).value.ca or usage.key_cert_sign or usage.crl_sign:
+        raise InternalError(Reason.INTERNAL_ERROR, "a leaf would have had the rights of a CA")
