@@ -1,12 +1,16 @@
 """From error texts, mitmproxy's and OpenSSL's, to reason words."""
 
-from appliance.domain.notes import TaskNotes
+from appliance.domain.notes import TaskNotes, TlsNotes
 from appliance.domain.reason import Reason, reason_of
+from appliance.domain.tls_failure import REFUSALS, TlsFailure, alert_in, server_category
 
 
 def blame(message: str, notes: TaskNotes) -> tuple[Reason, str]:
     """The reason and the detail of a flow's error. Our own texts begin with the word: ``reason: detail``."""
     reason = reason_of(message) or _guess(message, notes)
+    server = notes.conn.server_tls
+    if reason is Reason.UPSTREAM_CLOSED and server is not None and _wants_certificate(server):
+        return Reason.UPSTREAM_CLIENT_CERT, server.error
     return reason, message.partition(": ")[2] if message.startswith(reason.word) else message
 
 
@@ -23,6 +27,10 @@ def _guess(message: str, notes: TaskNotes) -> Reason:
 
 
 def client_tls_reason(error: str) -> Reason:
-    """Alerts by which a client says that it does not accept our certificate (RFC 8446 section 6.2)."""
-    refused = ("unknown ca", "bad certificate", "certificate unknown", "certificate expired")
-    return Reason.CLIENT_REJECTED_LEAF if any(text in error for text in refused) else Reason.CLIENT_TLS_FAILED
+    """Whether a client says that it does not accept our certificate."""
+    return Reason.CLIENT_REJECTED_LEAF if alert_in(error) in REFUSALS else Reason.CLIENT_TLS_FAILED
+
+
+def _wants_certificate(server: TlsNotes) -> bool:
+    """With TLS 1.3 a server says so when our side of the handshake is over (RFC 8446 section 4.4.2.4)."""
+    return bool(server.error) and server_category(server) is TlsFailure.MTLS

@@ -5,6 +5,7 @@ from mitmproxy.http import HTTPFlow
 from addons.blame import client_tls_reason
 from addons.carry import Pages, answer, attach, conn_of, known_task
 from addons.finish import Finish
+from addons.trusting import Trusting
 from appliance.domain.notes import ConnNotes, TaskNotes
 from appliance.domain.reason import Reason
 
@@ -13,9 +14,12 @@ _ORDINARY_ENDS = frozenset({Reason.CLIENT_CLOSED, Reason.IDLE_TIMEOUT, Reason.SH
 
 
 class Ends:
-    def __init__(self, finish: Finish, page: Pages) -> None:
+    """``trusting``: the clients that have accepted our certificates."""
+
+    def __init__(self, finish: Finish, page: Pages, trusting: Trusting) -> None:
         self._finish = finish
         self._page = page
+        self._trusting = trusting
 
     def flow_failed(self, flow: HTTPFlow, reason: Reason, detail: str, hook: str) -> None:
         """A hook failed. What has not been released is replaced by a page, or killed."""
@@ -49,9 +53,9 @@ class Ends:
             conn, kind="connection", started=conn.started, target=conn.tunnel, scheme="https" if conn.hello else ""
         )
         notes.escape = conn.escape
-        error = conn.client_tls.error if conn.client_tls else ""
-        if error and reason is Reason.CLIENT_CLOSED:
-            reason, detail = client_tls_reason(error), error
+        if conn.client_tls is not None and conn.client_tls.error and reason is Reason.CLIENT_CLOSED:
+            reason, detail = client_tls_reason(conn.client_tls.error), conn.client_tls.error
+            conn.client_tls.client_trusts = self._trusting.knows(conn)
         notes.fail(reason, detail)
         conn.requests += 1
         self._finish.task(notes)

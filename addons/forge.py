@@ -10,10 +10,13 @@ from OpenSSL import SSL
 from addons.blame import client_tls_reason
 from addons.carry import HandshakeCount, conn_of, resumed
 from addons.likeness import leaf_profile
+from addons.tls_session import agreed
 from appliance.domain.clock import Clock
 from appliance.domain.ids import TenantId
 from appliance.domain.notes import TlsNotes
 from appliance.domain.reason import Reason
+from appliance.domain.tls_failure import plain_error
+from certs.authority import PublicAuthority
 from certs.cache import Leaf, LeafCache
 from certs.describe import describe
 
@@ -41,8 +44,9 @@ class Forge:
         conn = conn_of(client)
         tenant = conn.tenant or TenantId("")
         profile = leaf_profile(conn, data.context.server, self._clock.now(), same_key=tenant in self._same_key)
-        leaf = await self._caches[tenant].get(profile)
-        conn.client_tls = TlsNotes(sni=client.sni or "", certificate=describe(leaf.certificate), begun=self._clock.now())
+        cache = self._caches[tenant]
+        leaf = await cache.get(profile)
+        conn.client_tls = _shown(client.sni or "", leaf, cache.authority, self._clock.now())
         data.ssl_conn = self._connection(leaf, tenant, data.context.server)
 
     def _connection(self, leaf: Leaf, tenant: TenantId, server: connection.Server) -> SSL.Connection:
@@ -61,13 +65,23 @@ class Forge:
         notes = conn_of(cast(connection.Client, data.conn)).client_tls
         if notes is not None:
             _describe_session(notes, data)
+            notes.done = self._clock.now()
             self._count("client", Reason.OK, self._clock.now() - notes.begun)
 
     def tls_failed_client(self, data: TlsData) -> None:
         conn = conn_of(cast(connection.Client, data.conn))
         conn.client_tls = conn.client_tls or TlsNotes(sni=conn.hello.sni if conn.hello else "")
-        conn.client_tls.error = error = data.conn.error or "handshake failed"
+        conn.client_tls.error = error = plain_error(data.conn.error or "handshake failed")
+        conn.client_tls.version, conn.client_tls.cipher = agreed(data.ssl_conn)
         self._count("client", client_tls_reason(error), 0.0)
+
+
+def _shown(sni: str, leaf: Leaf, authority: PublicAuthority, now: float) -> TlsNotes:
+    """What the client is about to see, by fingerprint."""
+    certificate = describe(leaf.certificate)
+    chain = (certificate.sha256, *(describe(each).sha256 for each in authority.sent_chain))
+    ca = describe(authority.certificate).sha256
+    return TlsNotes(sni=sni, certificate=certificate, chain_sha256=chain, ca_sha256=ca, begun=now)
 
 
 def _describe_session(notes: TlsNotes, data: TlsData) -> None:

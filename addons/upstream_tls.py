@@ -7,11 +7,14 @@ from mitmproxy import connection
 from mitmproxy.tls import TlsData
 
 from addons.carry import HandshakeCount, conn_of, resumed
+from addons.tls_session import agreed, server_asked
 from appliance.domain.ids import TenantId
 from appliance.domain.notes import ConnNotes, TlsNotes
 from appliance.domain.reason import Reason
+from appliance.domain.tls_failure import TlsFailure, plain_error, server_category
 from certs.describe import describe
 from certs.trust import UpstreamTrust
+from certs.verification import sent_chain
 
 
 class UpstreamTls:
@@ -48,13 +51,17 @@ class UpstreamTls:
         self._count("server", reason, 0.0)
 
     def _cause(self, conn: ConnNotes, data: TlsData, notes: TlsNotes) -> tuple[Reason, str]:
-        detail = data.conn.error or "handshake failed"
+        error = data.conn.error or "handshake failed"
+        notes.error = plain_error(error)
         if data.ssl_conn is None:
-            return Reason.UPSTREAM_TLS_FAILED, detail
-        verdict = self._trusts[conn.tenant or TenantId("")].verdict(data.ssl_conn, detail)
+            return Reason.UPSTREAM_TLS_FAILED, notes.error
+        verdict = self._trusts[conn.tenant or TenantId("")].verdict(data.ssl_conn, error)
         if verdict.certificate is not None and notes.certificate is None:
             notes.certificate = describe(verdict.certificate)
-        return verdict.reason, verdict.detail
+        notes.chain_sha256 = notes.chain_sha256 or tuple(describe(each).sha256 for each in sent_chain(data.ssl_conn)[:10])
+        if server_category(notes) is TlsFailure.MTLS:
+            return Reason.UPSTREAM_CLIENT_CERT, notes.error
+        return verdict.reason, plain_error(verdict.detail)
 
 
 def _offers(client: connection.Client, http2: bool) -> list[bytes]:
@@ -69,12 +76,14 @@ def _offers(client: connection.Client, http2: bool) -> list[bytes]:
 
 def _notes(data: TlsData) -> TlsNotes:
     server = data.conn
+    version, cipher = agreed(data.ssl_conn)
     notes = TlsNotes(
-        version=server.tls_version or "",
-        cipher=server.cipher or "",
+        version=version,
+        cipher=cipher,
         alpn=(server.alpn or b"").decode("ascii", "replace"),
         sni=server.sni or "",
         resumed=resumed(data.ssl_conn),
+        asked_certificate=server_asked(data.ssl_conn),
     )
     chain = [cert.to_cryptography() for cert in server.certificate_list]
     if chain:

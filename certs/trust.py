@@ -11,7 +11,7 @@ from appliance.domain.clock import Clock, SystemClock
 from appliance.domain.hostmatch import domain_matcher
 from appliance.domain.reason import Reason
 from appliance.domain.target import normalise_host, parse_ip
-from certs import rules, staple, webpki
+from certs import client_certificate, rules, staple, webpki
 from certs.describe import names
 from certs.floor import TlsFloor
 from certs.handshake_failure import handshake_verdict
@@ -157,6 +157,7 @@ class UpstreamTrust:
         context.set_verify_depth(MAX_DEPTH)
         context.set_ocsp_client_callback(self._judge_staple)
         self._roots.load_into(context)
+        client_certificate.watch(context)
         store = context.get_cert_store()
         if store is None:
             raise TrustError(None, "the TLS library gave no store for the roots")

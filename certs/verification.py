@@ -38,6 +38,13 @@ class Verification:
     """Depth of the trust anchor; 0 when the leaf itself is trusted."""
     chain: list[x509.Certificate] = field(default_factory=list)
     """What OpenSSL has accepted so far, leaf first."""
+    asked: bool = False
+    """The server wants a certificate of the client."""
+
+    @property
+    def may_present(self) -> bool:
+        """A certificate of ours is for a server in which there is no fault, tolerated ones included."""
+        return not self.faults and self.gap is None and self.verdict is None
 
     def accepts(self, fault: Verdict, connection: SSL.Connection) -> bool:
         """Note the fault; the value for OpenSSL's callback."""

@@ -3,9 +3,11 @@
 import time
 from collections.abc import Callable, Mapping
 
+from addons.finish import Count
 from appliance.audit.outcome import action_of, event_type_of
 from appliance.domain.notes import ConnNotes, EscapeNotes, TaskNotes
 from appliance.domain.reason import Reason, Source
+from appliance.domain.tls_failure import failure_of
 from appliance.telemetry.metrics import Metrics
 from icap.client import ServiceEvent
 
@@ -42,6 +44,8 @@ class Traffic:
         self._tenant(notes)
         if notes.reason is not Reason.OK:
             tally("arcus_server_errors_total", notes.reason.word, notes.reason.source.value).inc()
+        if (failed := failure_of(notes)) is not None:
+            tally("arcus_tls_failures_total", failed.side, failed.category.value).inc()
         self._tasks += 1
         if self._tasks % STEPS_EVERY == 1:
             self._steps(notes)
@@ -115,3 +119,13 @@ class Traffic:
             self._metrics.inc("arcus_server_connections_refused_total", server, reason.word)
 
         return count
+
+
+def both(first: Count, second: Count) -> Count:
+    """Tell two of each finished task."""
+
+    def tell(notes: TaskNotes) -> None:
+        first(notes)
+        second(notes)
+
+    return tell

@@ -19,6 +19,7 @@ from addons.portal import Portal
 from addons.record import Record
 from addons.resumption import Resumption
 from addons.scanning import Scanning
+from addons.trusting import Trusting
 from addons.upstream_tls import UpstreamTls
 from appliance.app.beat import Heartbeat
 from appliance.app.gauges import Gauges, Watched
@@ -27,7 +28,7 @@ from appliance.app.memory import Memory
 from appliance.app.parts import drain_seconds, own_listeners, stop_on
 from appliance.app.paths import StatePaths
 from appliance.app.portal import site
-from appliance.app.traffic import Traffic
+from appliance.app.traffic import Traffic, both
 from appliance.audit.recorder import Recorder
 from appliance.audit.spool import Spool
 from appliance.config.auditor import Auditor
@@ -204,12 +205,13 @@ class _Build:
 
     def worker(self, sockets: Mapping[str, socket.socket]) -> Worker:
         deadlines = Deadlines()
-        finish = Finish(self.recorder.record, self.traffic.task)
+        trusting = Trusting(self.clock)
+        finish = Finish(self.recorder.record, both(self.traffic.task, trusting.task))
         engine = Engine(
             gate=self.gate,
             hooks=HookTable(self._addons(Record(finish)), self._hook_budget()),
             dial=self._dial,
-            ending=Ends(finish, self.pages),
+            ending=Ends(finish, self.pages, trusting),
             record=self._record,
             page=self.pages,
             survey=self.survey,

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from appliance.domain.tls_failure import TlsFailure
+
 
 class Kind(Enum):
     TEXT = "text"
@@ -73,6 +75,8 @@ DETAIL = (
     Field("decrypt", _TEXT, "Decision of the decryption rules: intercept, splice, block."),
     Field("decrypt_rule", _TEXT, "The decryption rule that decided."),
     Field("decrypt_text", _TEXT, "The reason that the operator wrote into that rule."),
+    Field("tls_failure", _TEXT, "Why TLS failed: " + ", ".join(f"`{each.value}`" for each in TlsFailure) + "."),
+    Field("tls_failure_side", _TEXT, "Whose handshake failed: client or server."),
     Field("user_group", _TEXT, "The user's group."),
     Field("tenant_method", _TEXT, "How the tenant was found: listener, header, network, name, default."),
     Field("tenant_detail", _TEXT, "What matched."),
@@ -110,6 +114,7 @@ def _tls(side: str, about: str) -> tuple[Field, ...]:
         Field(f"{side}.resumed", _FLAG, "The session was resumed."),
         Field(f"{side}.verify", _TEXT, "`ok`, or why verification failed."),
         Field(f"{side}.error", _TEXT, "Why the handshake failed."),
+        Field(f"{side}.alert", _TEXT, "The alert that the other side ended it with, by its name in RFC 8446."),
         Field(f"{side}.certificate.sha256", _TEXT, "Fingerprint of the certificate, hex."),
         Field(f"{side}.certificate.subject", _TEXT, "Its subject."),
         Field(f"{side}.certificate.issuer", _TEXT, "Its issuer."),
@@ -117,9 +122,20 @@ def _tls(side: str, about: str) -> tuple[Field, ...]:
         Field(f"{side}.certificate.not_before", _TIME, "Start of its validity."),
         Field(f"{side}.certificate.not_after", _TIME, "End of its validity."),
         Field(f"{side}.certificate.names", _LIST, "Its names."),
-        Field(f"{side}.chain_sha256", _LIST, "Fingerprints of the chain."),
+        Field(f"{side}.chain_sha256", _LIST, "Fingerprints of the certificates sent, leaf first."),
     )
 
+
+CLIENT_SIDE = (
+    Field("client_tls.ca_sha256", _TEXT, "Fingerprint of the CA that signed the certificate shown to the client."),
+    Field("client_tls.alert_sent", _TEXT, "The alert that the appliance ended it with."),
+    Field("client_tls.trusts", _FLAG, "The client that refused the certificate has accepted others of the same CA."),
+)
+
+SERVER_SIDE = (
+    Field("server_tls.asked_certificate", _FLAG, "The server asked for a certificate of the client."),
+    Field("server_tls.presented_sha256", _TEXT, "Fingerprint of the client certificate that was presented."),
+)
 
 ESCAPE = (
     Field("escape.path", _LIST, "Every escaper walked, from the root to the leaf."),
@@ -158,7 +174,9 @@ FIELDS: dict[str, Field] = {
         *DETAIL,
         *HELLO,
         *_tls("client_tls", "between client and appliance"),
+        *CLIENT_SIDE,
         *_tls("server_tls", "between appliance and server"),
+        *SERVER_SIDE,
         *ESCAPE,
         *SCANS,
     )
@@ -186,6 +204,9 @@ ALIASES = {
     "sni": "client_hello.sni",
     "ja3": "client_hello.ja3",
     "ja4": "client_hello.ja4",
+    "forged_serial": "client_tls.certificate.serial",
+    "forged_ca": "client_tls.ca_sha256",
+    "alert": "client_tls.alert",
     "sha256": "scans.sha256",
 }
 

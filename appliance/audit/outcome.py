@@ -26,6 +26,7 @@ _UNREACHED = frozenset(
         Reason.UPSTREAM_AUTH_FAILED,
         Reason.UPSTREAM_PROXY_REFUSED,
         Reason.UPSTREAM_TLS_FAILED,
+        Reason.UPSTREAM_CLIENT_CERT,
         Reason.CLIENT_TLS_FAILED,
         Reason.CLIENT_REJECTED_LEAF,
         Reason.HEADER_TIMEOUT,

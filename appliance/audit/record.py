@@ -14,6 +14,7 @@ from appliance.domain.notes import CertNotes, ConnNotes, EscapeNotes, TaskNotes,
 from appliance.domain.reason import Reason
 from appliance.domain.target import Target
 from appliance.domain.text import printable
+from appliance.domain.tls_failure import alert_in, failure_of
 from appliance.domain.verdict import ScanVerdict
 
 type Event = dict[str, Any]
@@ -142,6 +143,8 @@ def _outcome(notes: TaskNotes) -> Event:
         event["decrypt"] = conn.tls_decision.action.value
         event["decrypt_rule"] = printable(conn.tls_decision.rule, LINE)
         event["decrypt_text"] = printable(conn.tls_decision.text, LINE)
+    if (failed := failure_of(notes)) is not None:
+        event["tls_failure"], event["tls_failure_side"] = failed.category.value, failed.side
     return event
 
 
@@ -203,6 +206,12 @@ def _tls(tls: TlsNotes) -> Event:
             "error": printable(tls.error, LINE),
             "certificate": _certificate(tls.certificate) if tls.certificate else None,
             "chain_sha256": tls.chain_sha256[:LIST],
+            "alert": alert_in(tls.error),
+            "alert_sent": tls.alert_sent,
+            "ca_sha256": tls.ca_sha256,
+            "trusts": tls.client_trusts,
+            "asked_certificate": tls.asked_certificate,
+            "presented_sha256": tls.presented_sha256,
         }
     )
 

@@ -37,4 +37,5 @@ def _facts(tls: TlsNotes | None) -> object:
     if tls is None:
         return None
     state = (tls.version, tls.cipher, tls.alpn, tls.sni, tls.resumed, tls.verify, tls.error)
-    return (*state, tls.certificate, tls.chain_sha256)
+    rest = (tls.alert_sent, tls.ca_sha256, tls.client_trusts, tls.asked_certificate, tls.presented_sha256)
+    return (*state, *rest, tls.certificate, tls.chain_sha256)

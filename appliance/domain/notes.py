@@ -41,8 +41,21 @@ class TlsNotes:
     error: str = ""
     certificate: CertNotes | None = None
     chain_sha256: tuple[str, ...] = ()
+    """Fingerprints of the certificates sent, leaf first."""
+    ca_sha256: str = ""
+    """Towards the client: the fingerprint of the CA that signed the leaf."""
+    alert_sent: str = ""
+    """The alert that we ended the handshake with, where it went out unencrypted."""
+    asked_certificate: bool = False
+    """The server asked for a certificate of the client."""
+    presented_sha256: str = ""
+    """The client certificate that was presented to the server."""
+    client_trusts: bool = False
+    """The client that refused our certificate has accepted another of the same CA not long ago."""
     begun: float = 0.0
     """When our part of the handshake began: seconds since the epoch."""
+    done: float = 0.0
+    """When the handshake was over."""
 
 
 @dataclass(slots=True)

@@ -115,6 +115,10 @@ class Reason(Enum):
         _About(502, Source.UPSTREAM, "The server signs the handshake in a way that is not allowed."),
     )
     UPSTREAM_TLS_KEY = "upstream_tls_key", _About(502, Source.UPSTREAM, "The server's key exchange is too weak.")
+    UPSTREAM_CLIENT_CERT = (
+        "upstream_client_cert",
+        _About(502, Source.UPSTREAM, "The server asks for a certificate of the client, and takes none of ours."),
+    )
     UPSTREAM_CERT_EXPIRED = (
         "upstream_cert_expired",
         _About(502, Source.UPSTREAM, "The server's certificate, or one above it, has expired."),

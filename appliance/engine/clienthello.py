@@ -188,14 +188,23 @@ def _ja3(version: int, ciphers: tuple[int, ...], extensions: dict[int, bytes]) -
 
 def _ja4(version: int, ciphers: tuple[int, ...], extensions: dict[int, bytes]) -> str:
     kinds = [kind for kind in extensions if not _is_grease(kind)]
-    alpn = next(iter(_protocols(extensions.get(_EXT_ALPN))), "")
-    ends = alpn[0] + alpn[-1] if alpn[:1].isalnum() and alpn[-1:].isalnum() else "00"
+    ends = _ja4_alpn(extensions.get(_EXT_ALPN))
     head = f"t{_JA4_VERSIONS.get(version, '00')}{'d' if _EXT_SNI in extensions else 'i'}"
     head += f"{min(len(ciphers), 99):02}{min(len(kinds), 99):02}{ends}"
     rest = ",".join(sorted(f"{kind:04x}" for kind in kinds if kind not in (_EXT_SNI, _EXT_ALPN)))
     algorithms = ",".join(f"{value:04x}" for value in _list16(extensions.get(_EXT_SIGALGS)))
     tail = f"{rest}_{algorithms}" if algorithms else rest
     return f"{head}_{_hash12(','.join(sorted(f'{value:04x}' for value in ciphers)))}_{_hash12(tail)}"
+
+
+def _ja4_alpn(data: bytes | None) -> str:
+    """First and last character of the first protocol; of its hex form when one of the two is not alphanumeric."""
+    names = _Cursor(data).vector(2) if data else b""
+    first = _Cursor(names).vector(1) if names else b""
+    if not first:
+        return "00"
+    ends = first[:1] + first[-1:]
+    return ends.decode("ascii") if ends.isalnum() else first.hex()[0] + first.hex()[-1]
 
 
 def _hash12(text: str) -> str:

@@ -15,7 +15,7 @@ from mitmproxy.proxy.layers import tls
 from OpenSSL import SSL
 
 from appliance.engine.http.layer import StrictHttpLayer
-from appliance.engine.layers import ClientTls
+from appliance.engine.layers import ClientTls, LateAlerts, ServerTls, note_alert
 
 RECORD = 16_384
 """The most that one ``SSL_read`` returns: the plaintext of one record (RFC 8446 section 5.1)."""
@@ -28,10 +28,10 @@ type Commands = Generator[commands.Command]
 class InlineTls:
     """Stands for ``stack``, server TLS around client TLS around HTTP, in the connection handler."""
 
-    def __init__(self, stack: tls.ServerTLSLayer, client: ClientTls, http: StrictHttpLayer) -> None:
+    def __init__(self, stack: ServerTls, client: ClientTls, http: StrictHttpLayer) -> None:
         self._stack = stack
         self._http = http
-        self._sides: dict[Connection, tls.TLSLayer] = {client.conn: client, stack.conn: stack}
+        self._sides: dict[Connection, LateAlerts] = {client.conn: client, stack.conn: stack}
         self._given_back = False
 
     def handle_event(self, event: events.Event) -> Commands:
@@ -43,8 +43,8 @@ class InlineTls:
             return self._through_http(event)
         return self._received(side, event) if isinstance(event, events.DataReceived) else self._give_back(event)
 
-    def _received(self, side: tls.TLSLayer, event: events.DataReceived) -> Commands:
-        plain, usual = _decrypt(side.tls, event.data)
+    def _received(self, side: LateAlerts, event: events.DataReceived) -> Commands:
+        plain, usual = _decrypt(side, event.data)
         if answer := _outgoing(side.tls, 0):  # a key update is answered even when nothing else is to be said
             yield commands.SendData(event.connection, answer)
         if plain:
@@ -86,7 +86,7 @@ class InlineTls:
 
 def inlined(top: layer.Layer | InlineTls) -> InlineTls | None:
     """``top`` in one step; None when it is not the stack with both handshakes done, HTTP inside, and nothing pending."""
-    if not isinstance(top, tls.ServerTLSLayer):
+    if not isinstance(top, ServerTls):
         return None
     client = top.child_layer
     if not isinstance(client, ClientTls) or not _at_rest(top) or not _at_rest(client):
@@ -99,8 +99,9 @@ def _at_rest(side: tls.TLSLayer) -> bool:
     return side.tunnel_state is tunnel.TunnelState.OPEN and not side._paused and not side._event_queue
 
 
-def _decrypt(conn: SSL.Connection, data: bytes) -> tuple[bytes, bool]:
+def _decrypt(side: LateAlerts, data: bytes) -> tuple[bytes, bool]:
     """The plaintext, and whether there is nothing to it but plaintext."""
+    conn = side.tls
     if data:
         conn.bio_write(data)
     pieces: list[bytes] = []
@@ -110,8 +111,9 @@ def _decrypt(conn: SSL.Connection, data: bytes) -> tuple[bytes, bool]:
             pieces.append(conn.recv(RECORD))
     except SSL.WantReadError:
         pass
-    except SSL.Error:  # also close_notify
+    except SSL.Error as error:  # also close_notify
         usual = False
+        note_alert(side, str(error))  # the library names an alert once only
     return pieces[0] if len(pieces) == 1 else b"".join(pieces), usual
 
 

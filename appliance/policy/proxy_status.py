@@ -15,6 +15,7 @@ _BY_REASON: Final = {
     Reason.UPSTREAM_PROTOCOL: "http_protocol_error",
     Reason.UPSTREAM_AMBIGUOUS: "http_protocol_error",
     Reason.UPSTREAM_HEADER_TOO_LARGE: "http_response_header_section_size",
+    Reason.UPSTREAM_CLIENT_CERT: "tls_alert_received",
     Reason.EGRESS_DENIED: "destination_ip_prohibited",
     Reason.NO_ESCAPER: "proxy_configuration_error",
     Reason.MALWARE_FOUND: "http_request_denied",

@@ -56,6 +56,7 @@ TLS = (
     Spec("arcus_tls_handshakes_total", _C, ("side", "result"), "Handshakes, by side `client` or `server`; `ok` or a reason."),
     Spec("arcus_tls_handshake_seconds", _H, ("side",), "Time of a handshake.", buckets=FAST),
     Spec("arcus_tls_sessions_total", _C, ("side", "kind"), "Handshakes that succeeded, by side: `resumed` or `full`."),
+    Spec("arcus_tls_failures_total", _C, ("side", "category"), "Tasks that a failure of TLS ended, by side and category."),
     Spec("arcus_leaf_cache_total", _C, ("result",), "Asked for a leaf certificate: `hit` or `miss`."),
     Spec("arcus_leaf_cache_entries", _G, (), "Leaf certificates in memory."),
     Spec("arcus_leaf_signed_total", _C, ("key",), "Leaf certificates signed, by kind of key: `ecdsa` or `rsa`."),

@@ -9,7 +9,7 @@ from appliance.web.show import search_link, value_of
 
 type Event = Mapping[str, Any]
 
-_TLS = ("version", "cipher", "alpn", "sni", "resumed", "verify", "error", "chain_sha256")
+_TLS = ("version", "cipher", "alpn", "sni", "resumed", "verify", "error", "alert", "chain_sha256")
 _CERTIFICATE = ("subject", "issuer", "names", "not_before", "not_after", "serial", "sha256")
 
 LAYOUT: dict[str, tuple[str, ...]] = {
@@ -31,11 +31,15 @@ LAYOUT: dict[str, tuple[str, ...]] = {
     ),
     "Decryption": (
         "decrypt", "decrypt_rule", "decrypt_text", "client_hello.sni", "client_hello.alpn", "client_hello.versions",
-        "client_hello.ech",
+        "client_hello.ech", "tls_failure", "tls_failure_side",
     ),
-    "TLS with the client": tuple(f"client_tls.{name}" for name in _TLS),
-    "TLS with the server": tuple(f"server_tls.{name}" for name in _TLS),
-    "Certificate shown to the client": tuple(f"client_tls.certificate.{name}" for name in _CERTIFICATE),
+    "TLS with the client": (*(f"client_tls.{name}" for name in _TLS), "client_tls.alert_sent", "client_tls.trusts"),
+    "TLS with the server": (
+        *(f"server_tls.{name}" for name in _TLS), "server_tls.asked_certificate", "server_tls.presented_sha256",
+    ),
+    "Certificate shown to the client": (
+        *(f"client_tls.certificate.{name}" for name in _CERTIFICATE), "client_tls.ca_sha256",
+    ),
     "Certificate of the server": tuple(f"server_tls.certificate.{name}" for name in _CERTIFICATE),
     "Way out": (
         "escaper", "escape.path", "escape.rules", "escape.next_hop", "escape.resolved_ip", "escape.local_addr", "escape.tries",

@@ -12,6 +12,8 @@ from addons.carry import is_ours, known_task, mark_ours
 from addons.ends import Ends
 from addons.finish import Finish
 from addons.record import Record
+from addons.trusting import Trusting
+from appliance.domain.clock import SystemClock
 from appliance.domain.facts import HelloFacts
 from appliance.domain.notes import EscapeNotes, TaskNotes, TlsNotes
 from appliance.domain.reason import Reason
@@ -26,7 +28,7 @@ class Log:
         self.written: list[TaskNotes] = []
         self.counted: list[TaskNotes] = []
         finish = Finish(self._write, self.counted.append)
-        self.record, self.ends = Record(finish), Ends(finish, page)
+        self.record, self.ends = Record(finish), Ends(finish, page, Trusting(SystemClock()))
 
     def _write(self, notes: TaskNotes) -> None:
         assert not notes.recorded

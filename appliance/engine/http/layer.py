@@ -6,7 +6,6 @@ from mitmproxy.connection import Connection, ConnectionState, Server
 from mitmproxy.proxy import commands, events, tunnel
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
-from mitmproxy.proxy.layers import tls
 from mitmproxy.proxy.layers.http import (
     DropStream,
     GetHttpConnection,
@@ -26,6 +25,7 @@ from appliance.engine.http.h2meter import Clock
 from appliance.engine.http.observer import Notices, Observer
 from appliance.engine.http.server1 import StrictHttp1Server
 from appliance.engine.http.server2 import StrictHttp2Server
+from appliance.engine.layers import ServerTls
 
 _PRUNE_ABOVE = 8
 """Upstream connections that one client may leave behind before the closed ones are forgotten."""
@@ -184,7 +184,7 @@ class StrictHttpLayer(HttpLayer):
             context.server = Server(address=event.address, transport_protocol=event.transport_protocol)
             if event.tls:
                 context.server.sni = self._server_name(event)
-                stack /= tls.ServerTLSLayer(context)
+                stack /= ServerTls(context)
         stack /= _UpstreamOpener(context, self)
         self.connections[context.server] = stack[0]
         self.waiting_for_establishment[context.server].append(event)

@@ -25,9 +25,14 @@ def tls(side: str) -> TlsNotes:
         "example.com",
         resumed=True,
         verify="ok",
-        error="" if side == "client" else "none",
+        error="tlsv1 alert unknown ca" if side == "client" else "tlsv13 alert certificate required",
         certificate=certificate(),
         chain_sha256=("b2" * 32, "c3" * 32),
+        ca_sha256="d4" * 32 if side == "client" else "",
+        alert_sent="close_notify" if side == "client" else "",
+        client_trusts=side == "client",
+        asked_certificate=side == "server",
+        presented_sha256="e5" * 32 if side == "server" else "",
     )
 
 

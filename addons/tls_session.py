@@ -1,0 +1,16 @@
+"""What OpenSSL knows of a session, also of one whose handshake has failed."""
+
+from OpenSSL import SSL
+
+
+def agreed(connection: SSL.Connection | None) -> tuple[str, str]:
+    """Version and cipher suite; both empty before there was a ServerHello."""
+    cipher = connection.get_cipher_name() if connection is not None else None
+    if connection is None or cipher is None:
+        return "", ""
+    return connection.get_protocol_version_name(), cipher
+
+
+def server_asked(connection: SSL.Connection | None) -> bool:
+    """Whether the server wants a certificate of the client (see ``certs.client_certificate``)."""
+    return connection is not None and bool(getattr(connection.get_app_data(), "asked", False))
