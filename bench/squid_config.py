@@ -63,11 +63,11 @@ def write(folder: Path, name: str, port: int, origin_ca: Path, icap: str | None,
     adaptation = (_ICAP.format(uri=icap) if icap else "") + (_DELAY_POOL if delay_pool else "")
     text = _TEXT.format(plain=port + 1000, port=port, folder=folder, origin_ca=origin_ca, adaptation=adaptation)
     (folder / "squid.conf").write_text(text)
-    (folder / "signing.pem").write_bytes(_authority())
+    (folder / "signing.pem").write_bytes(authority())
 
 
-def _authority() -> bytes:
-    """RSA 2048, as in squid's own instructions."""
+def authority() -> bytes:
+    """squid's signing CA, certificate and key: RSA 2048, as in its own instructions."""
     key = rsa.generate_private_key(65537, 2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Bench squid CA")])
     now = datetime.datetime.now(datetime.UTC)

@@ -14,6 +14,8 @@ _MALFORMED: Final = (
     "x509 certificate routines",
     "bad certificate",
     "certificate length",
+    "cert length mismatch",
+    "length mismatch",  # of the list of certificates, or of another message of the server's
     "no certificate",
 )
 _VERSION: Final = (

@@ -127,6 +127,8 @@ def test_a_floor_that_names_nothing_is_refused(floor):
         ("SSL routines wrong signature type", Reason.UPSTREAM_TLS_SIGNATURE),
         ("SSL routines unsafe legacy renegotiation disabled", Reason.UPSTREAM_TLS_CIPHER),
         ("asn1 encoding routines wrong tag", Reason.UPSTREAM_CERT_MALFORMED),
+        ("SSL routines cert length mismatch", Reason.UPSTREAM_CERT_MALFORMED),
+        ("SSL routines length mismatch", Reason.UPSTREAM_CERT_MALFORMED),
         ("tls alert internal error", Reason.UPSTREAM_TLS_FAILED),
         ("", Reason.UPSTREAM_TLS_FAILED),
         (SSL.Error(), Reason.UPSTREAM_TLS_FAILED),

@@ -72,7 +72,7 @@ CASES = [
     _bad("static RSA with CBC", "cipher", scripted("RSA-AES128-SHA"), SHOULD),
     _bad("CBC only", "cipher", scripted(OLD), SHOULD),
     _bad("no secure renegotiation", "cipher", scripted(renegotiation_info=False)),
-    _bad("compression", "cipher", scripted(compression=1)),
+    _bad("compression", "failed", scripted(compression=1)),
     _bad("P-192", "key", scripted(curve=P192)),
     _bad("a point off the curve", "key", scripted(point=b"\x04" + bytes(63) + b"\x01")),
     _bad("the point zero", "key", scripted(curve=X25519, point=bytes(32))),

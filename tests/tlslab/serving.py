@@ -39,11 +39,15 @@ class Serving:
     @property
     def hosts(self) -> list[str]:
         """Every name that must lead to 127.0.0.1, in ASCII."""
-        names = {case.host.encode("idna").decode() for case in self.cases if case.address == "127.0.0.1"}
-        return sorted({*names, WEB_HOST} - {"127.0.0.1"})
+        return hosts(self.cases)
 
     def port(self, case: LabCase) -> int:
         return self.ports[str(case)]
+
+
+def hosts(cases: Sequence[LabCase]) -> list[str]:
+    """The names that clients ask for, and the one of the lists and responders."""
+    return sorted({WEB_HOST, *(case.host.encode("idna").decode() for case in cases if case.address == "127.0.0.1")})
 
 
 @contextlib.contextmanager

@@ -8,8 +8,13 @@ from tests.certs.cases import Case
 from tests.tlslab import malformed, parameters, revoked, trust
 from tests.tlslab.case import Expect, Lab, LabCase, Plain
 
-_OPTIONAL = frozenset({"a CA as leaf", "encipherOnly", "a constrained leaf", "keyCertSign without CA"})
-"""Bad usages that widespread clients let pass."""
+_OPTIONAL = frozenset(
+    {
+        "a CA as leaf", "encipherOnly", "a constrained leaf", "keyCertSign without CA",
+        "serial negative", "serial zero", "serial of 21 octets",
+    }
+)  # fmt: skip
+"""Against RFC 5280, and yet believed by curl (OpenSSL), GnuTLS or chromium."""
 
 
 def _served(group: str, case: Case) -> LabCase:

@@ -70,7 +70,7 @@ def future_root(shift: timedelta) -> Pair:
 
 REFUSE = Expect.MUST_REFUSE
 CASES = [
-    LabCase("trust", "mismatched algorithm identifiers", REFUSE, "upstream_cert_malformed", mismatched_algorithm),
+    LabCase("trust", "mismatched algorithm identifiers", REFUSE, "upstream_cert_bad_signature", mismatched_algorithm),
     LabCase("trust", "expired root", REFUSE, "upstream_cert_expired", below_old_root),
     LabCase("trust", "future root", REFUSE, "upstream_cert_not_yet_valid", below_future_root),
     LabCase("time", "reversed", REFUSE, "upstream_cert_not_yet_valid", reversed_times),
