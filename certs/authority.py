@@ -13,15 +13,19 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from appliance.domain.clock import Clock, SystemClock
 from appliance.domain.errors import ConfigError, Problem
 from certs import nursery
 from certs.fingerprint import certificate_sha256, spki_sha256
+from certs.generations import CERTIFICATE, KEY
 from certs.strength import key_weakness, signature_weakness
 
 type SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
+_ENCRYPTED = b"ENCRYPTED"
+"""In the first line of a PKCS #8 key with a passphrase, in the header of an older one."""
 MAX_FILE_BYTES = 1 << 20
 """A certificate or key file is a few KB; more is the wrong file, and is not read into memory."""
 
@@ -41,6 +45,9 @@ class Fault(Enum):
     NO_CERT_SIGN = "no_cert_sign"
     WEAK = "weak"
     BROKEN_CHAIN = "broken_chain"
+    PATH_LENGTH = "path_length"
+    NOT_FOR_SERVERS = "not_for_servers"
+    WRONG_PASSPHRASE = "wrong_passphrase"  # noqa: S105 - a word, not a secret
 
 
 class AuthorityError(ConfigError):
@@ -113,7 +120,7 @@ def load_or_create(
         nursery.ensure(home, nursery.Seed(common_name, key, validity_days), clock)
     except OSError as error:
         raise AuthorityError(Fault.UNREADABLE, home, f"cannot create the CA: {error.strerror}") from error
-    return load(name, home / nursery.CERTIFICATE, home / nursery.KEY, clock)
+    return load(name, home / CERTIFICATE, home / KEY, clock)
 
 
 def _load_given(name: str, certificate: Path | None, private_key: Path | None, clock: Clock) -> Authority:
@@ -126,10 +133,10 @@ def _load_given(name: str, certificate: Path | None, private_key: Path | None, c
             raise AuthorityError(Fault.INCOMPLETE, other or Path(), f"CA {name}: private_key is given without certificate")
 
 
-def load(name: str, certificate: Path, private_key: Path, clock: Clock) -> Authority:
-    """Load and check an authority. Raises AuthorityError."""
+def load(name: str, certificate: Path, private_key: Path, clock: Clock, passphrase: bytes | None = None) -> Authority:
+    """Load and check an authority. ``passphrase`` opens the key when it is protected by one. Raises AuthorityError."""
     public = load_public(name, certificate, clock)
-    key = _read_key(private_key)
+    key = _read_key(private_key, passphrase)
     if weakness := key_weakness(key):
         raise AuthorityError(Fault.WEAK, private_key, f"the private key is too weak: {weakness}")
     if key.public_key() != public.certificate.public_key():
@@ -147,6 +154,8 @@ def load_public(name: str, certificate: Path, clock: Clock) -> PublicAuthority:
         _check_certificate(each, certificate, now)
     for lower, upper in zip((first, *chain), chain, strict=False):
         _check_link(lower, upper, certificate)
+    for below, upper in enumerate(chain, 1):
+        _check_path_length(upper, below, certificate)
     return PublicAuthority(name, first, tuple(chain))
 
 
@@ -179,6 +188,25 @@ def _check_usage(certificate: x509.Certificate, file: Path, subject: str) -> Non
     if usage is not None and not usage.key_cert_sign:
         raise AuthorityError(Fault.NO_CERT_SIGN, file, f"{subject}: keyUsage does not allow signing certificates (keyCertSign)")
 
+    purposes = next((each.value for each in extensions if isinstance(each.value, x509.ExtendedKeyUsage)), None)
+    if purposes is not None and not _SERVER_PURPOSES & set(purposes):
+        raise AuthorityError(
+            Fault.NOT_FOR_SERVERS, file, f"{subject}: extendedKeyUsage does not allow certificates of servers (serverAuth)"
+        )
+
+
+_SERVER_PURPOSES = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+
+
+def _check_path_length(upper: x509.Certificate, below: int, file: Path) -> None:
+    """RFC 5280 section 4.2.1.9: ``below`` CAs may stand between this one and a leaf only if its pathLenConstraint says so."""
+    limit = upper.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+    if limit is not None and limit < below:
+        subject = upper.subject.rfc4514_string()
+        raise AuthorityError(
+            Fault.PATH_LENGTH, file, f"{subject}: allows {limit} CAs below it (pathLenConstraint), and there would be {below}"
+        )
+
 
 def _check_link(lower: x509.Certificate, upper: x509.Certificate, file: Path) -> None:
     try:
@@ -206,7 +234,7 @@ def _read_certificates(file: Path) -> list[x509.Certificate]:
         raise AuthorityError(Fault.MALFORMED, file, "holds no certificate in PEM form") from error
 
 
-def _read_key(file: Path) -> SigningKey:
+def _read_key(file: Path, passphrase: bytes | None) -> SigningKey:
     data = _read(file)
     mode = file.stat().st_mode & 0o777
     if mode & 0o007:
@@ -214,10 +242,12 @@ def _read_key(file: Path) -> SigningKey:
             Fault.EXPOSED, file, f"every user of this machine can read the private key (mode {mode:04o}): chmod 600"
         )
     try:
-        key = load_pem_private_key(data, None)
+        key = load_pem_private_key(data, passphrase if _ENCRYPTED in data else None)
     except TypeError as error:
         raise AuthorityError(Fault.ENCRYPTED, file, "the private key is protected by a passphrase") from error
     except (ValueError, UnsupportedAlgorithm) as error:
+        if passphrase is not None and _ENCRYPTED in data:
+            raise AuthorityError(Fault.WRONG_PASSPHRASE, file, "the passphrase does not open the private key") from error
         raise AuthorityError(Fault.MALFORMED, file, "holds no private key in PEM form") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise AuthorityError(Fault.WEAK, file, "the private key is neither EC nor RSA: clients would not accept its signatures")

@@ -4,12 +4,8 @@ Both files appear at once: they are written to a hidden folder next to the final
 renamed. A crash leaves the authority absent or whole, never a key without its certificate.
 """
 
-import fcntl
-import os
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,9 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from appliance.domain.clock import Clock
-
-CERTIFICATE = "ca.pem"
-KEY = "ca.key"
+from certs.files import locked, sync, write_whole
+from certs.generations import CERTIFICATE, KEY, Generations
 
 BACKDATE = timedelta(days=7)
 """Longer than any leaf is backdated, so that no leaf starts before its CA; and a client's clock may be slow."""
@@ -43,20 +38,11 @@ def ensure(home: Path, seed: Seed, clock: Clock) -> None:
     home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if home.is_dir():
         return
-    with _locked(home.parent / ".lock"):
+    with locked(home.parent / ".lock"):
+        # a change-over that was cut short has left the name without a CA, but not without keys
+        Generations(home.parent, home.name).settle()
         if not home.is_dir():
             _create(home, seed, clock)
-
-
-@contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """One process at a time. The lock goes with the process, so a killed one leaves none behind."""
-    descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _create(home: Path, seed: Seed, clock: Clock) -> None:
@@ -66,27 +52,10 @@ def _create(home: Path, seed: Seed, clock: Clock) -> None:
     draft.mkdir(mode=0o700)
     key = generate_key(seed.key)
     certificate = self_signed(seed, key, clock)
-    _write(draft / KEY, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    _write(draft / CERTIFICATE, certificate.public_bytes(Encoding.PEM))
-    _sync(draft)
+    write_whole(draft / KEY, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    write_whole(draft / CERTIFICATE, certificate.public_bytes(Encoding.PEM))
     draft.rename(home)
-    _sync(home.parent)
-
-
-def _write(file: Path, data: bytes) -> None:
-    descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(descriptor)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(home.parent)
 
 
 def generate_key(kind: str) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:

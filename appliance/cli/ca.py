@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from appliance.cli import ca_backup, ca_import, ca_revocation
+from appliance.cli.ca_choice import TenantOption, certificate_file, load_certificate, of_tenant, tenants_of
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
 from appliance.config.ca import Ca
 from appliance.config.root import AppConfig
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="ca", help="Signing CAs, by tenant.", no_args_is_help=True, rich_markup_mode=None)
 
-TenantOption = Annotated[str, typer.Option("--tenant", metavar="ID", help="Whose CA.")]
+for part in (ca_import, ca_backup, ca_revocation):
+    part.register(app)
 
 
 class Format(StrEnum):
@@ -40,15 +43,15 @@ def init(config: ConfigOption, as_json: JsonOption = False) -> None:
         print_json([_described(loaded, ca, made[ca.name].public) for ca in loaded.ca])
         return
     for ca in loaded.ca:
-        print(f"{ca.name}: {_file(loaded, ca)} sha256 {made[ca.name].fingerprint}")
+        print(f"{ca.name}: {certificate_file(loaded, ca)} sha256 {made[ca.name].fingerprint}")
 
 
 @app.command(epilog=examples("arcus ca show -c arcus.yaml", "arcus ca show -c arcus.yaml --tenant tenant-a --json"))
 def show(config: ConfigOption, tenant: TenantOption = "", as_json: JsonOption = False) -> None:
     """Show the CA of a tenant, or all."""
     loaded = load_config(config).config
-    wanted = [_of_tenant(loaded, tenant)] if tenant else loaded.ca
-    described = [_described(loaded, ca, _load(loaded, ca)) for ca in wanted]
+    wanted = [of_tenant(loaded, tenant)] if tenant else loaded.ca
+    described = [_described(loaded, ca, load_certificate(loaded, ca)) for ca in wanted]
     if as_json:
         print_json(described)
         return
@@ -78,7 +81,7 @@ def export(
     from certs import export as forms
 
     loaded = load_config(config).config
-    authority = _load(loaded, _of_tenant(loaded, tenant))
+    authority = load_certificate(loaded, of_tenant(loaded, tenant))
     write = {Format.PEM: forms.pem, Format.DER: forms.der, Format.P12: forms.p12}[form]
     if output is not None:
         output.write_bytes(write(authority))
@@ -88,38 +91,16 @@ def export(
         sys.stdout.buffer.write(write(authority))
 
 
-def _of_tenant(config: AppConfig, tenant: str) -> Ca:
-    found = next((each for each in config.tenant if each.tenant_id == tenant), None)
-    if found is None:
-        known = ", ".join(each.tenant_id for each in config.tenant)
-        raise CliError(f"no tenant is named {tenant!r}", f"there are: {known}")
-    return next(ca for ca in config.ca if ca.name == found.ca)
-
-
-def _file(config: AppConfig, ca: Ca) -> Path:
-    return ca.certificate or config.state_dir / "ca" / ca.name / "ca.pem"
-
-
-def _load(config: AppConfig, ca: Ca) -> "PublicAuthority":
-    from appliance.domain.clock import SystemClock
-    from certs.authority import load_public
-
-    file = _file(config, ca)
-    if not file.exists():
-        raise CliError(f"the CA {ca.name!r} does not exist yet: {file}", "make it with `arcus ca init`")
-    return load_public(ca.name, file, SystemClock())
-
-
 def _described(config: AppConfig, ca: Ca, authority: "PublicAuthority") -> dict[str, Any]:
     from certs.export import fingerprints
 
     certificate = authority.certificate
     return {
         "name": ca.name,
-        "file": str(_file(config, ca)),
+        "file": str(certificate_file(config, ca)),
         "subject": certificate.subject.rfc4514_string(),
         "not_before": certificate.not_valid_before_utc.isoformat(),
         "not_after": certificate.not_valid_after_utc.isoformat(),
         **fingerprints(authority),
-        "tenants": [tenant.tenant_id for tenant in config.tenant if tenant.ca == ca.name],
+        "tenants": tenants_of(config, ca),
     }

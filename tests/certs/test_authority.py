@@ -10,11 +10,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID as EKU
 
 from appliance.domain.clock import ManualClock
 from appliance.domain.errors import ConfigError
 from certs import nursery
 from certs.authority import MAX_FILE_BYTES, AuthorityError, Fault, load, load_or_create, load_public
+from certs.generations import KEY
 from tests.certs import forge_origin as forge
 from tests.certs.cases import pem
 from tests.certs.forge_origin import CA, NOW, Pair
@@ -117,7 +119,7 @@ def test_a_creation_that_was_cut_short_is_made_anew(tmp_path, clock):
     """A process killed while it wrote left its draft: key without certificate."""
     draft = tmp_path / ".main.new"
     draft.mkdir()
-    (draft / nursery.KEY).write_text("half a key")
+    (draft / KEY).write_text("half a key")
     assert load_or_create(tmp_path, "main", "One").fingerprint
     assert not draft.exists()
 
@@ -154,6 +156,9 @@ FAULTS = {
     "weak RSA": (CA.but(key=forge.rsa_key(1024)), Fault.WEAK, "RSA key of 1024 bits"),
     "weak EC": (CA.but(key=forge.curve_key("SECP192R1")), Fault.WEAK, "EC key of 192 bits"),
 }
+
+
+FAULTS["EKU for clients"] = (CA.but(extended=(EKU.CLIENT_AUTH,)), Fault.NOT_FOR_SERVERS, "serverAuth")
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -200,6 +205,34 @@ def test_tls_09_an_expired_root_above_is_refused(tmp_path, clock):
     lower = forge.issue(CA, root)
     certificate, key = given(tmp_path, lower, certificates=pem(lower, root))
     assert refused(clock, certificate, key).fault is Fault.EXPIRED
+
+
+def test_tls_09_a_chain_that_allows_no_ca_below_is_refused(tmp_path, clock):
+    """RFC 5280 section 4.2.1.9: counted from each certificate above, not only from the nearest."""
+    for limits, words in (((0,), "CN=One: allows 0 CAs"), ((None, 1), "CN=Two: allows 1 CAs"), ((1, 2), "")):
+        upper, above = None, []
+        for index, limit in reversed(list(enumerate(limits))):
+            name = ("One", "Two")[index]
+            template = CA.but(common_name=name, key=forge.ec_key(20 + index), path_length=limit, serial=200 + index)
+            upper = forge.issue(template, upper)
+            above.insert(0, upper)
+        lower = forge.issue(CA.but(path_length=0), above[0])
+        certificate, key = given(tmp_path, lower, certificates=pem(lower, *above))
+        if words:
+            error = refused(clock, certificate, key)
+            assert (error.fault, words in error.problem.message) == (Fault.PATH_LENGTH, True)
+        else:
+            assert len(load("main", certificate, key, clock).chain) == 2
+
+
+def test_tls_09_a_key_with_a_passphrase_is_opened_by_it_alone(tmp_path, clock):
+    certificate, key = given(tmp_path, forge.issue(CA, None), key=key_pem(forge.ec_key(), BestAvailableEncryption(b"secret")))
+    assert load("main", certificate, key, clock, b"secret").certificate
+    with pytest.raises(AuthorityError) as caught:
+        load("main", certificate, key, clock, b"other")
+    assert (caught.value.fault, caught.value.problem.file) == (Fault.WRONG_PASSPHRASE, str(key))
+    certificate, key = given(tmp_path, forge.issue(CA, None))
+    assert load("main", certificate, key, clock, b"not needed").certificate
 
 
 KEYS = {

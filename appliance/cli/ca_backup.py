@@ -1,0 +1,149 @@
+"""`arcus ca backup` and `arcus ca restore`: all CAs in one file that only a passphrase opens."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from appliance.cli.ca_choice import RESTART
+from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
+from appliance.cli.passphrase import PassphraseOption, read_passphrase
+from appliance.config.root import AppConfig
+
+if TYPE_CHECKING:
+    from certs.backup import SavedCa
+
+OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write; it must not exist.")]
+FromOption = Annotated[Path, typer.Option("--from", metavar="FILE", help="The backup.")]
+
+
+BACKUP_EXAMPLES = (
+    "arcus ca backup -c arcus.yaml --out cas.backup",
+    "arcus ca backup -c arcus.yaml --out cas.backup --passphrase-stdin < secret",
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=examples(*BACKUP_EXAMPLES))(backup)
+    app.command(epilog=examples("arcus ca restore -c arcus.yaml --from cas.backup"))(restore)
+
+
+def backup(
+    config: ConfigOption, out: OutOption, passphrase_stdin: PassphraseOption = False, as_json: JsonOption = False
+) -> None:
+    """Write every CA of the state directory, every generation with its key and what it has revoked, into one file.
+
+    It is encrypted with a key made from the passphrase (scrypt, AES-256-GCM), never without one. CAs whose files the
+    configuration names are not in it: their files are the operator's own.
+    """
+    from appliance.domain.clock import SystemClock
+    from certs.backup import seal
+
+    loaded = load_config(config).config
+    if out.exists():
+        raise CliError(f"{out} exists", "give another name; a backup is never overwritten")
+    cas = list(_saved(loaded))
+    if not cas:
+        raise CliError("there is no CA in the state directory", "make one with `arcus ca init`")
+    sealed = seal(cas, read_passphrase(passphrase_stdin, confirm=True), SystemClock().now())
+    with open(out, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        file.write(sealed)
+    left_out = [ca.name for ca in loaded.ca if ca.certificate is not None]
+    if as_json:
+        print_json({"file": str(out), "cas": [_named(ca) for ca in cas], "not_included": left_out})
+        return
+    print(f"{out}: {', '.join(map(_named, cas))}")
+    if left_out:
+        print(f"not included, for their files are your own: {', '.join(left_out)}")
+
+
+def restore(
+    config: ConfigOption, source: FromOption, passphrase_stdin: PassphraseOption = False, as_json: JsonOption = False
+) -> None:
+    """Put the CAs of a backup in place. Nothing is overwritten: when a CA is there already and is another, nothing is done."""
+    from certs.backup import MAX_BYTES, unseal
+
+    loaded = load_config(config).config
+    with source.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    cas = unseal(data, read_passphrase(passphrase_stdin))
+    os.umask(0o077)
+    wanted = [ca for ca in cas if not _is_there(loaded, ca)]
+    for ca in wanted:
+        _check(ca)
+    for ca in wanted:
+        _install(loaded, ca)
+    if as_json:
+        print_json({"restored": [_named(ca) for ca in wanted], "unchanged": [_named(ca) for ca in cas if ca not in wanted]})
+        return
+    print(f"restored: {', '.join(map(_named, wanted)) or 'nothing, all of it is there'}\n{RESTART}")
+
+
+def _named(ca: "SavedCa") -> str:
+    return f"{ca.name} ({ca.generation})"
+
+
+def _saved(config: AppConfig) -> Iterator["SavedCa"]:
+    from certs.backup import SavedCa
+    from certs.generations import Generations
+    from certs.revocation_folder import RevocationFolder
+
+    for ca in config.ca:
+        place = Generations(config.state_dir / "ca", ca.name)
+        for generation in place.present() if ca.certificate is None else []:
+            certificates, key = place.certificate(generation).read_text(), place.key(generation).read_text()
+            listed = RevocationFolder.of(config.state_dir / "pki", _first(certificates)).revoked
+            yield SavedCa(ca.name, generation, certificates, key, listed.read_text() if listed.exists() else "")
+
+
+def _first(certificates: str) -> str:
+    from cryptography import x509
+
+    from certs.fingerprint import certificate_sha256
+
+    return certificate_sha256(x509.load_pem_x509_certificates(certificates.encode())[0])
+
+
+def _is_there(config: AppConfig, saved: "SavedCa") -> bool:
+    """Whether this very CA is in its place. Raises CliError when another one is."""
+    from certs.generations import Generation, Generations
+
+    place = Generations(config.state_dir / "ca", saved.name)
+    generation = Generation(saved.generation)
+    if generation not in place.present():
+        return False
+    if place.certificate(generation).read_text() == saved.certificates and place.key(generation).read_text() == saved.key:
+        return True
+    raise CliError(f"there is another CA in {place.home(generation)}", "move that folder away first; nothing has been restored")
+
+
+def _check(saved: "SavedCa") -> None:
+    """That the two parts belong together. What has expired is restored as well: somebody may want its record."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    from certs.backup import BackupError
+
+    try:
+        certificate = x509.load_pem_x509_certificates(saved.certificates.encode())[0]
+        matches = load_pem_private_key(saved.key.encode(), None).public_key() == certificate.public_key()
+    except (ValueError, TypeError) as error:
+        raise BackupError(f"the backup of {_named(saved)} cannot be read: {error}") from error
+    if not matches:
+        raise BackupError(f"the backup of {_named(saved)} holds a key of another CA")
+
+
+def _install(config: AppConfig, saved: "SavedCa") -> None:
+    from certs.files import write_whole
+    from certs.generations import Generation, Generations
+    from certs.revocation_folder import RevocationFolder
+
+    place = Generations(config.state_dir / "ca", saved.name)
+    place.install(Generation(saved.generation), saved.certificates.encode(), saved.key.encode())
+    if saved.revoked:
+        folder = RevocationFolder.of(config.state_dir / "pki", _first(saved.certificates))
+        folder.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not folder.revoked.exists():
+            write_whole(folder.revoked, saved.revoked.encode())

@@ -1,0 +1,57 @@
+"""Which CA a command is about, and where its files are."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from appliance.cli.output import CliError
+from appliance.config.ca import Ca
+from appliance.config.root import AppConfig
+
+if TYPE_CHECKING:
+    from certs.authority import PublicAuthority
+    from certs.generations import Generations
+
+TenantOption = Annotated[str, typer.Option("--tenant", metavar="ID", help="Whose CA.")]
+RESTART = "restart Arcus for the change to take effect"
+
+
+def of_tenant(config: AppConfig, tenant: str) -> Ca:
+    """The CA that signs for this tenant. Raises CliError."""
+    found = next((each for each in config.tenant if each.tenant_id == tenant), None)
+    if found is None:
+        known = ", ".join(each.tenant_id for each in config.tenant)
+        raise CliError(f"no tenant is named {tenant!r}", f"there are: {known}")
+    return next(ca for ca in config.ca if ca.name == found.ca)
+
+
+def tenants_of(config: AppConfig, ca: Ca) -> list[str]:
+    return [tenant.tenant_id for tenant in config.tenant if tenant.ca == ca.name]
+
+
+def certificate_file(config: AppConfig, ca: Ca) -> Path:
+    return ca.certificate or config.state_dir / "ca" / ca.name / "ca.pem"
+
+
+def load_certificate(config: AppConfig, ca: Ca) -> "PublicAuthority":
+    """The CA that signs now, without its key. Raises CliError when there is none yet, ConfigError when it cannot be used."""
+    from appliance.domain.clock import SystemClock
+    from certs.authority import load_public
+
+    file = certificate_file(config, ca)
+    if not file.exists():
+        raise CliError(f"the CA {ca.name!r} does not exist yet: {file}", "make it with `arcus ca init`")
+    return load_public(ca.name, file, SystemClock())
+
+
+def generations(config: AppConfig, ca: Ca) -> "Generations":
+    """The generations of a CA that is kept in the state directory. Raises CliError for one whose files are the operator's."""
+    from certs.generations import Generations
+
+    if ca.certificate is not None:
+        raise CliError(
+            f"the CA {ca.name!r} is what certificate and private_key of the configuration say",
+            "change those files yourself, or take both keys out of the configuration and use `arcus ca import`",
+        )
+    return Generations(config.state_dir / "ca", ca.name)

@@ -1,0 +1,94 @@
+"""`arcus ca revoke` and `arcus ca revoked`: leaves that clients must not trust any more."""
+
+import os
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from appliance.cli.ca_choice import TenantOption, load_certificate, of_tenant
+from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json, table
+from appliance.config.root import AppConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Why(StrEnum):
+    """The words of RFC 5280 section 5.3.1 that fit a leaf."""
+
+    UNSPECIFIED = "unspecified"
+    KEY_COMPROMISE = "key_compromise"
+    AFFILIATION_CHANGED = "affiliation_changed"
+    SUPERSEDED = "superseded"
+    CESSATION_OF_OPERATION = "cessation_of_operation"
+    PRIVILEGE_WITHDRAWN = "privilege_withdrawn"
+
+
+SerialOption = Annotated[
+    str, typer.Option("--serial", metavar="HEX", help="The leaf's serial number, as browsers and audit records show it.")
+]
+WhyOption = Annotated[Why, typer.Option("--reason", metavar="WORD", help=f"One of: {', '.join(Why)}.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        epilog=examples(
+            "arcus ca revoke -c arcus.yaml --tenant tenant-a --serial 5f:1c:09",
+            "arcus ca revoke -c arcus.yaml --tenant tenant-a --serial 5f1c09 --reason key_compromise",
+        )
+    )(revoke)
+    app.command(epilog=examples("arcus ca revoked -c arcus.yaml --tenant tenant-a --json"))(revoked)
+
+
+def revoke(
+    config: ConfigOption,
+    tenant: TenantOption,
+    serial: SerialOption,
+    reason: WhyOption = Why.KEY_COMPROMISE,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a forged certificate on the CRL of its CA, and have OCSP say so.
+
+    OCSP says so at once, the CRL within seconds where the appliance runs. Clients that asked before may rely on what
+    they were told for a day (OCSP) or a week (CRL). It cannot be taken back.
+    """
+    from appliance.domain.clock import SystemClock
+    from certs.revoked import Revoked, add, parse_serial
+
+    loaded = load_config(config).config
+    try:
+        number = parse_serial(serial)
+    except ValueError as error:
+        raise CliError(str(error), "the serial is in the certificate, and in the audit record of a connection") from error
+    os.umask(0o077)
+    new = add(_list_of(loaded, tenant), Revoked(number, int(SystemClock().now()), str(reason)))
+    if as_json:
+        print_json({"tenant": tenant, "serial": f"{number:x}", "reason": str(reason), "new": new})
+    else:
+        print(f"{number:x} {'is revoked' if new else 'was revoked before'}")
+
+
+def revoked(config: ConfigOption, tenant: TenantOption = "default", as_json: JsonOption = False) -> None:
+    """List what the CA of a tenant has revoked."""
+    from certs.revoked import read
+
+    entries = sorted(read(_list_of(load_config(config).config, tenant)).values(), key=lambda each: each.at)
+    if as_json:
+        print_json([{"serial": f"{each.serial:x}", "at": each.at, "reason": each.reason} for each in entries])
+        return
+    rows = [(f"{each.serial:x}", _time(each.at), each.reason) for each in entries]
+    print(table(("serial", "revoked at", "reason"), rows))
+
+
+def _time(at: int) -> str:
+    from datetime import UTC, datetime
+
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _list_of(config: AppConfig, tenant: str) -> "Path":
+    from certs.revocation_folder import RevocationFolder
+
+    authority = load_certificate(config, of_tenant(config, tenant))
+    return RevocationFolder.of(config.state_dir / "pki", authority.fingerprint).revoked
