@@ -56,6 +56,11 @@ class Ends:
         if conn.client_tls is not None and conn.client_tls.error and reason is Reason.CLIENT_CLOSED:
             reason, detail = client_tls_reason(conn.client_tls.error), conn.client_tls.error
             conn.client_tls.client_trusts = self._trusting.knows(conn)
+        denied = conn.tunnel_decision
+        if denied is not None and not denied.allowed:
+            # what ended it is the decision; that the page was not seen is worth a word beside it
+            notes.decision = denied
+            reason, detail = denied.reason, f"{denied.message or 'no page was shown'}: {reason.word}"
         notes.fail(reason, detail)
         conn.requests += 1
         self._finish.task(notes)

@@ -9,18 +9,21 @@ from appliance.config.server import Server, TcpTproxy
 from appliance.domain.clock import SystemClock
 from appliance.domain.decision import TlsAction
 from appliance.domain.errors import PolicyError
-from appliance.domain.facts import ClientFacts, RequestFacts, UserFacts
+from appliance.domain.facts import ClientFacts, HelloFacts, RequestFacts, UserFacts
 from appliance.domain.hostmatch import NetworkMap
 from appliance.domain.ids import TenantId
 from appliance.domain.reason import Reason
-from appliance.domain.target import Target, parse_authority, parse_ip
+from appliance.domain.target import Target, normalise_host, parse_authority, parse_ip
+from appliance.domain.tls_facts import Need, TlsFacts
+from appliance.domain.upstream import UpstreamFacts
 from appliance.egress.context import EscapeContext
 from appliance.egress.registry import Registry
 from appliance.identity.hashes import prepare
 from appliance.identity.users import Group, prepare_group
 from appliance.policy.access import AccessPolicy
 from appliance.policy.access import Step as AccessStep
-from appliance.policy.decrypt import DecryptPolicy
+from appliance.policy.decrypt import DecryptPolicy, compile_lists
+from appliance.policy.decrypt import Step as RuleStep
 from appliance.tenancy.registry import Loaded, TenantRegistry
 from appliance.tenancy.resolve import TenantResolver
 
@@ -41,6 +44,13 @@ class Question:
     server: str = ""
     method: str = "GET"
     tenant_header: str = ""
+    sni: str = ""
+    """The server name in the ClientHello; empty takes the URL's host."""
+    ja4: str = ""
+    at: float | None = None
+    """Seconds since the epoch; None: now."""
+    address: str = ""
+    """Where the name leads, for rules about destinations; empty: the name is not resolved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,8 @@ class Explanation:
     tenant_method: str = ""
     user: str = ""
     decrypt: str = ""
+    would: tuple[str, ...] = ()
+    """What decryption rules in monitor mode would have done."""
     escaper_path: tuple[str, ...] = ()
     steps: list[Step] = field(default_factory=list)
 
@@ -84,7 +96,8 @@ class Explainer:
         self.resolver = TenantResolver(config.tenant, config.server)
         self.tenants = TenantRegistry(config.tenant, config.server)
         self.access = AccessPolicy.compile(config.tenant, config.user_group)
-        self.decrypt = {auditor.name: DecryptPolicy.compile(auditor) for auditor in config.auditor}
+        lists = compile_lists(config.host_list)
+        self.decrypt = {auditor.name: DecryptPolicy.compile(auditor, lists) for auditor in config.auditor}
         self.groups = {group.name: prepare_group(group) for group in config.user_group}
         self.egress = Registry.from_config(config.escaper, config.resolver, [each.listen.address for each in config.server])
 
@@ -113,6 +126,7 @@ class _Walk:
     def __init__(self, parts: Explainer, question: Question) -> None:
         self._parts, self._question = parts, question
         self._scheme, self._target, self._path = _split(question.url)
+        self._sni = _server_name(question.sni) or (self._target.host if parse_ip(self._target.host) is None else "")
         self._server = parts.server(question.server)
         address = parse_ip(question.client_ip)
         if address is None:
@@ -195,7 +209,7 @@ class _Walk:
             self._access("https", self._question.method, self._path)
 
     def _access(self, scheme: str, method: str, path: str) -> None:
-        sni = self._target.host if self._scheme == "https" and parse_ip(self._target.host) is None else ""
+        sni = self._sni if self._scheme == "https" else ""
         facts = RequestFacts(
             TenantId(self.told.tenant),
             self._client,
@@ -218,15 +232,37 @@ class _Walk:
         self.told.add(f"access {method}", "allow", f"applied: {', '.join(decision.applied) or 'no policy says otherwise'}")
 
     def _decrypt(self, loaded: Loaded) -> TlsAction:
-        names, user = (self._target.host,), self._user.name if self._user else ""
-        decision = self._parts.decrypt[loaded.tenant.auditor].decide(self._client, names, self._target.port, user)
+        policy = self._parts.decrypt[loaded.tenant.auditor]
+        facts = self._tls_facts()
+        while isinstance(decision := policy.ask(facts), Need):
+            facts = self._learnt(facts, decision)
+        for step in policy.explain(facts):
+            self.told.add("decrypt rule", step.answer, _about_rule(step))
         self.told.decrypt = decision.action.value
+        self.told.would = decision.would
         text = f" ({decision.text})" if decision.text else ""
         why = f"auditor {loaded.tenant.auditor}, rule {decision.rule}{text}"
         if decision.action is TlsAction.BLOCK:
             self._deny("decrypt", Reason.DECRYPT_BLOCKED, why, "block")
         self.told.add("decrypt", decision.action.value, why)
         return decision.action
+
+    def _tls_facts(self) -> TlsFacts:
+        hello = HelloFacts(sni=self._sni, ja4=self._question.ja4)
+        by_name = bool(hello.sni) and parse_ip(self._target.host) is not None
+        names = (hello.sni,) if by_name else tuple(dict.fromkeys(name for name in (hello.sni, self._target.host) if name))
+        now = SystemClock().now() if self._question.at is None else self._question.at
+        return TlsFacts(self._client, names, self._target.port, TenantId(self.told.tenant), self._user, hello, now)
+
+    def _learnt(self, facts: TlsFacts, need: Need) -> TlsFacts:
+        """What live traffic would ask the network for, from the question; what is not given counts as not known."""
+        if need is Need.CERTIFICATE:
+            self.told.add("decrypt", "look", "live traffic looks at the server here; without that its certificate is not known")
+            return facts.with_upstream(UpstreamFacts(Reason.UPSTREAM_TLS_FAILED, "not looked at"))
+        literal = str(address) if (address := parse_ip(self._target.host)) else self._question.address
+        if not literal:
+            self.told.add("decrypt", "resolve", "live traffic resolves the name here; try --address")
+        return facts.with_addresses((literal,) if literal else ())
 
     def _way_out(self, loaded: Loaded) -> None:
         tenant = TenantId(loaded.tenant.tenant_id)
@@ -247,9 +283,21 @@ class _Walk:
         self.told.add("escaper", path, why)
 
 
+def _about_rule(step: RuleStep) -> str:
+    where = f"{step.rule} on {step.host}" if step.host else step.rule
+    return f"{where}: {step.why}" if step.why else where
+
+
 def _spelled(step: AccessStep) -> tuple[str, str]:
     where = f"{step.level} policy {step.policy}" + (f" on {step.host}" if step.host else "")
     return ("skipped", f"{where}: {step.skipped}") if step.decision is None else ("allowed", where)
+
+
+def _server_name(name: str) -> str:
+    try:
+        return normalise_host(name) if name else ""
+    except ValueError as error:
+        raise QuestionError(f"not a server name: {name!r} ({error})") from error
 
 
 def _split(url: str) -> tuple[str, Target, str]:

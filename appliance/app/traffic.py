@@ -39,6 +39,7 @@ class Traffic:
         tally("arcus_server_response_seconds", server).observe(max(0.0, (notes.ended or time.time()) - notes.started))
         if notes.decision is not None:
             tally("arcus_policy_decisions_total", notes.decision.action.value, notes.decision.level or "none").inc()
+            self._would("access", notes.decision.would)
         for text in notes.not_scanned:
             tally("arcus_icap_not_scanned_total", text.rpartition(": ")[2]).inc()
         self._tenant(notes)
@@ -71,6 +72,12 @@ class Traffic:
         tally("arcus_server_bytes_total", server, "out").inc(conn.bytes_out)
         if conn.tls_decision is not None:
             tally("arcus_tls_decisions_total", conn.tls_decision.action.value).inc()
+            self._would("decrypt", conn.tls_decision.would)
+
+    def _would(self, policy: str, would: tuple[str, ...]) -> None:
+        for text in would:
+            rule, _, action = text.rpartition(": ")
+            self._metrics.inc("arcus_monitored_total", policy, rule, action)
 
     def handshake(self, side: str, reason: Reason, seconds: float) -> None:
         """One TLS handshake ended; only those that succeeded have a time worth a histogram."""

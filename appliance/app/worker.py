@@ -56,7 +56,7 @@ from appliance.engine.survey import Survey, Surveyor
 from appliance.engine.worker import Worker
 from appliance.identity.authenticator import Authenticator
 from appliance.policy.access import AccessPolicy
-from appliance.policy.decrypt import DecryptPolicy
+from appliance.policy.decrypt import DecryptPolicy, compile_lists
 from appliance.policy.pages import PageMaker
 from appliance.telemetry.health import HealthWriter, State
 from appliance.telemetry.metrics import Metrics
@@ -108,6 +108,7 @@ class _Build:
         self.signers = Signers(config, self.metrics, self.clock)
         self.leaves = self._leaves()
         self.site = site(config, {name: [each] for name, each in self.authorities.items()})
+        self.lists = compile_lists(config.host_list)
         self.auditors = {auditor.name: auditor for auditor in config.auditor}
         self.pages = PageMaker({TenantId(tenant.tenant_id): tenant for tenant in config.tenant}, self._challenge).page
         self.registry = Registry.from_config(config.escaper, config.resolver, own_listeners(config), self.clock)
@@ -152,7 +153,7 @@ class _Build:
     def _view(self, tenant_id: str) -> TenantView:
         tenant = next(each for each in self.config.tenant if each.tenant_id == tenant_id)
         auditor = self.auditors[tenant.auditor]
-        return TenantView(tenant, auditor, DecryptPolicy.compile(auditor))
+        return TenantView(tenant, auditor, DecryptPolicy.compile(auditor, self.lists))
 
     # -- services of each tenant --
 
@@ -214,6 +215,7 @@ class _Build:
             ending=Ends(finish, self.pages, trusting),
             record=self._record,
             page=self.pages,
+            resolve=self._resolve,
             survey=self.survey,
             full=lambda: self.recorder.full,
             deadlines=deadlines,
@@ -278,21 +280,21 @@ class _Build:
         self.traffic.task(notes)
 
     async def _dial(self, conn: ConnNotes, address: tuple[str, int], protocol: str) -> Dialed:
+        root, context = self._way_out(conn, Target(normalise_host(address[0]), address[1]), protocol)
+        dialed = await self.dialer.connect(root, context)
+        self.traffic.connected(dialed.notes)
+        return dialed
+
+    async def _resolve(self, conn: ConnNotes, target: Target) -> tuple[str, ...]:
+        return await self.dialer.addresses(*self._way_out(conn, target, "tls"))
+
+    def _way_out(self, conn: ConnNotes, target: Target, protocol: str) -> tuple[str, EscapeContext]:
         tenant = conn.tenant or TenantId("")
         root = self.gate.escaper(conn)
         if not root:
             raise PolicyError(Reason.NO_ESCAPER, f"tenant {tenant}")
-        context = EscapeContext(
-            tenant=tenant,
-            target=Target(normalise_host(address[0]), address[1]),
-            client_ip=conn.client.ip,
-            user=conn.user.name if conn.user else "",
-            protocol=protocol,  # type: ignore[arg-type]
-            task_id=conn.conn_id,
-        )
-        dialed = await self.dialer.connect(root, context)
-        self.traffic.connected(dialed.notes)
-        return dialed
+        user = conn.user.name if conn.user else ""
+        return root, EscapeContext(tenant, target, conn.client.ip, user, protocol, conn.conn_id)  # type: ignore[arg-type]
 
     async def close(self) -> None:
         self.survey.close()

@@ -70,13 +70,15 @@ DETAIL = (
     Field("detail", _TEXT, "More on the reason, for a person."),
     Field("signature", _TEXT, "First signature that a scan found.", "signature"),
     Field("decision", _TEXT, "What the access policy said: allow, block, redirect, require_auth."),
-    Field("level", _TEXT, "Where the deciding rule stands: tenant, user, site."),
+    Field("level", _TEXT, "Where the deciding rule stands: tenant, user, site, or decrypt."),
     Field("policies", _LIST, "Every policy evaluated, in order."),
     Field("decrypt", _TEXT, "Decision of the decryption rules: intercept, splice, block."),
     Field("decrypt_rule", _TEXT, "The decryption rule that decided."),
     Field("decrypt_text", _TEXT, "The reason that the operator wrote into that rule."),
     Field("tls_failure", _TEXT, "Why TLS failed: " + ", ".join(f"`{each.value}`" for each in TlsFailure) + "."),
     Field("tls_failure_side", _TEXT, "Whose handshake failed: client or server."),
+    Field("staged", _LIST, "Rules for a share of the clients that hold otherwise: `name: in 25%`, `name: not in 25%`."),
+    Field("would", _LIST, "What rules in monitor mode would have done: `decrypt NAME: block`, `access NAME: block`."),
     Field("user_group", _TEXT, "The user's group."),
     Field("tenant_method", _TEXT, "How the tenant was found: listener, header, network, name, default."),
     Field("tenant_detail", _TEXT, "What matched."),
@@ -105,6 +107,29 @@ HELLO = (
 )
 
 
+def _certificate(part: str) -> tuple[Field, ...]:
+    return (
+        Field(f"{part}.certificate.sha256", _TEXT, "Fingerprint of the certificate, hex."),
+        Field(f"{part}.certificate.subject", _TEXT, "Its subject."),
+        Field(f"{part}.certificate.issuer", _TEXT, "Its issuer."),
+        Field(f"{part}.certificate.serial", _TEXT, "Its serial number."),
+        Field(f"{part}.certificate.not_before", _TIME, "Start of its validity."),
+        Field(f"{part}.certificate.not_after", _TIME, "End of its validity."),
+        Field(f"{part}.certificate.names", _LIST, "Its names."),
+    )
+
+
+SURVEY = (
+    Field("survey.verdict", _TEXT, "A look at the server, where a decryption rule asked for one: `ok`, or a reason word."),
+    Field("survey.detail", _TEXT, "More on the verdict."),
+    Field("survey.address", _IP, "The address that was looked at."),
+    Field("survey.version", _TEXT, "TLS version of the look."),
+    Field("survey.key", _TEXT, "Kind of the certificate's key: rsa, ec, ed25519, ed448, dsa, unknown."),
+    Field("survey.asks_client_certificate", _FLAG, "The server asks for the client's certificate."),
+    *_certificate("survey"),
+)
+
+
 def _tls(side: str, about: str) -> tuple[Field, ...]:
     return (
         Field(f"{side}.version", _TEXT, f"TLS version, {about}."),
@@ -115,13 +140,7 @@ def _tls(side: str, about: str) -> tuple[Field, ...]:
         Field(f"{side}.verify", _TEXT, "`ok`, or why verification failed."),
         Field(f"{side}.error", _TEXT, "Why the handshake failed."),
         Field(f"{side}.alert", _TEXT, "The alert that the other side ended it with, by its name in RFC 8446."),
-        Field(f"{side}.certificate.sha256", _TEXT, "Fingerprint of the certificate, hex."),
-        Field(f"{side}.certificate.subject", _TEXT, "Its subject."),
-        Field(f"{side}.certificate.issuer", _TEXT, "Its issuer."),
-        Field(f"{side}.certificate.serial", _TEXT, "Its serial number."),
-        Field(f"{side}.certificate.not_before", _TIME, "Start of its validity."),
-        Field(f"{side}.certificate.not_after", _TIME, "End of its validity."),
-        Field(f"{side}.certificate.names", _LIST, "Its names."),
+        *_certificate(side),
         Field(f"{side}.chain_sha256", _LIST, "Fingerprints of the certificates sent, leaf first."),
     )
 
@@ -173,6 +192,7 @@ FIELDS: dict[str, Field] = {
         *CORE,
         *DETAIL,
         *HELLO,
+        *SURVEY,
         *_tls("client_tls", "between client and appliance"),
         *CLIENT_SIDE,
         *_tls("server_tls", "between appliance and server"),

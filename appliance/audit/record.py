@@ -15,6 +15,7 @@ from appliance.domain.reason import Reason
 from appliance.domain.target import Target
 from appliance.domain.text import printable
 from appliance.domain.tls_failure import alert_in, failure_of
+from appliance.domain.upstream import UpstreamFacts
 from appliance.domain.verdict import ScanVerdict
 
 type Event = dict[str, Any]
@@ -47,6 +48,8 @@ def shared_parts(conn: ConnNotes) -> Event:
         parts["client_hello"] = _hello(conn.hello)
     if conn.client_tls:
         parts["client_tls"] = _tls(conn.client_tls)
+    if conn.upstream:
+        parts["survey"] = _survey(conn.upstream)
     if conn.server_tls:
         parts["server_tls"] = _tls(conn.server_tls)
     return {name: part for name, part in parts.items() if part}
@@ -143,9 +146,18 @@ def _outcome(notes: TaskNotes) -> Event:
         event["decrypt"] = conn.tls_decision.action.value
         event["decrypt_rule"] = printable(conn.tls_decision.rule, LINE)
         event["decrypt_text"] = printable(conn.tls_decision.text, LINE)
+        event["staged"] = [printable(text, LINE) for text in conn.tls_decision.staged[:LIST]]
     if (failed := failure_of(notes)) is not None:
         event["tls_failure"], event["tls_failure_side"] = failed.category.value, failed.side
+    event["would"] = [printable(text, LINE) for text in _would(notes)[:LIST]]
     return event
+
+
+def _would(notes: TaskNotes) -> list[str]:
+    """What rules in monitor mode would have done, by the policy they belong to."""
+    decision, tls = notes.decision or notes.conn.tunnel_decision, notes.conn.tls_decision
+    found = [f"access {text}" for text in decision.would] if decision else []
+    return [*found, *(f"decrypt {text}" for text in tls.would)] if tls else found
 
 
 def _connection(conn: ConnNotes) -> Event:
@@ -212,6 +224,20 @@ def _tls(tls: TlsNotes) -> Event:
             "trusts": tls.client_trusts,
             "asked_certificate": tls.asked_certificate,
             "presented_sha256": tls.presented_sha256,
+        }
+    )
+
+
+def _survey(seen: UpstreamFacts) -> Event:
+    return _filled(
+        {
+            "verdict": seen.reason.word,
+            "detail": printable(seen.detail, LINE),
+            "address": seen.address,
+            "version": seen.version,
+            "key": seen.key_type,
+            "asks_client_certificate": seen.asks_client_certificate,
+            "certificate": _certificate(seen.certificate) if seen.certificate else None,
         }
     )
 

@@ -1,6 +1,7 @@
 """`arcus explain`"""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,7 @@ def register(app: typer.Typer) -> None:
     lines = (
         "arcus explain https://example.com/ --client 10.0.0.7 -c arcus.yaml",
         "arcus explain http://example.com/x --client 10.0.0.7 --user alice --method POST -c arcus.yaml --json",
+        "arcus explain https://cdn.example/ --client 10.0.0.7 --sni other.example --at 2026-03-02T21:30+01:00 -c arcus.yaml",
     )
     app.command(epilog=examples(*lines))(explain)
 
@@ -27,6 +29,10 @@ def explain(
     server: Annotated[str, typer.Option("--server", metavar="NAME", help="By this listener; else the first.")] = "",
     method: Annotated[str, typer.Option("--method", metavar="METHOD", help="The HTTP method.")] = "GET",
     tenant_header: Annotated[str, typer.Option("--tenant-header", metavar="ID", help="With this X-Tenant-ID.")] = "",
+    sni: Annotated[str, typer.Option("--sni", metavar="NAME", help="With this server name in TLS; else the URL's host.")] = "",
+    ja4: Annotated[str, typer.Option("--ja4", metavar="JA4", help="By a client with this fingerprint.")] = "",
+    at: Annotated[str, typer.Option("--at", metavar="TIME", help="At this time (ISO 8601; UTC without an offset).")] = "",
+    address: Annotated[str, typer.Option("--address", metavar="IP", help="The destination's address.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Tell what would happen to a request: which tenant, which rules, decrypted or not, which way out, and why.
@@ -37,7 +43,9 @@ def explain(
 
     explainer = Explainer(load_config(config).config)
     try:
-        told = explainer.explain(Question(url, client, user, server, method.upper(), tenant_header))
+        told = explainer.explain(
+            Question(url, client, user, server, method.upper(), tenant_header, sni, ja4, _seconds(at), address)
+        )
     except QuestionError as error:
         raise CliError(str(error), "see `arcus explain --help`") from error
     finally:
@@ -46,6 +54,16 @@ def explain(
         print_json(asdict(told))
     else:
         _print(told)
+
+
+def _seconds(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise CliError(f"not a time: {text!r}", "write 2026-03-02T21:30 or 2026-03-02T21:30+01:00") from error
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _print(told: "Explanation") -> None:

@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from appliance.config.shadow import warn_of_shadows
 from appliance.config.view import View
 
 _PHC: Final = re.compile(r"\$argon2id\$v=19\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]{11,}\$[A-Za-z0-9+/]{16,}\Z")
@@ -12,6 +13,7 @@ def give_advice(view: View) -> None:
     _users(view)
     _tenants(view)
     _scan_sizes(view)
+    warn_of_shadows(view)
 
 
 def _users(view: View) -> None:

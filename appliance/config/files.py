@@ -21,6 +21,7 @@ def check_files(view: View) -> None:
             view.error(path, f"{file}: {problem}")
     for path, certificate, key in _pairs(view):
         _check_pair(view, path, certificate, key)
+    _host_lists(view)
     _scanner(view)
     state = view.config.state_dir
     if state.exists() and not state.is_dir():
@@ -101,6 +102,13 @@ def _no_certificates(file: File) -> str:
     except (ssl.SSLError, OSError):
         return "holds no certificate in PEM form"
     return ""
+
+
+def _host_lists(view: View) -> None:
+    """Each bad line at its own file and line."""
+    for path, node in view.each("host_list"):
+        for flaw in node.flaws:
+            view.findings.elsewhere((*path, "file"), str(node.file), flaw.line, flaw.message)
 
 
 def _scanner(view: View) -> None:

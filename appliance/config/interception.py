@@ -2,9 +2,10 @@
 
 from typing import Literal
 
+from appliance.config.decrypt_rule import DecryptRule
 from appliance.config.resumption import UpstreamSessions
 from appliance.config.survey import Survey
-from appliance.config.values import Domain, FilePath, Name, Network, Node, Port
+from appliance.config.values import Domain, FilePath, Node
 
 
 class UpstreamTrust(Node):
@@ -14,25 +15,6 @@ class UpstreamTrust(Node):
     """PEM files with further roots."""
     system_roots: bool = True
     """Trust the roots of this machine."""
-
-
-class DecryptRule(Node):
-    """One decryption rule; all conditions given must hold. Rules are asked in order, the first match decides."""
-
-    name: Name
-    """Stands in the audit record."""
-    action: Literal["intercept", "splice", "block"]
-    """intercept: decrypt. splice: relay as it is. block: refuse."""
-    hosts: list[Domain] = []
-    """SNI, CONNECT host or original destination: ``host`` or ``.suffix``."""
-    ports: list[Port] = []
-    """Destination ports."""
-    networks: list[Network] = []
-    """Source addresses."""
-    users: list[str] = []
-    """Names of users."""
-    reason: str = ""
-    """Stands in the audit record, and on the page for ``block``."""
 
 
 class TlsInterception(Node):

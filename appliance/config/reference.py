@@ -17,6 +17,7 @@ from appliance.config.values import Node
 _KINDS: Final[tuple[tuple[object, str], ...]] = (
     (values.Seconds, "duration"),
     (values.Size, "size"),
+    (values.Share, "share"),
     (values.Address, "host:port"),
     (values.Network, "network"),
     (values.Host, "host"),
@@ -47,6 +48,7 @@ This page is made from the models in `appliance/config` by `python -m appliance.
 | duration | `500ms`, `30s`, `5m`, `2h`, `1d`; a bare number is seconds |
 | size | `512`, `64K`, `100M`, `2G`, in powers of 1024 |
 | rate | `1000/s`, `60/m`, `100M/s`; a bare number is per second |
+| share | `25%`, `0.5%` |
 | host:port | `127.0.0.1:8080`, `[::]:8080` (IPv6 and IPv4), `proxy.example.com:3128`; port 0 takes a free one |
 | network | `10.0.0.0/8`, `2001:db8::/32`, or one address; no host bits |
 | host | a host name or an IP address |
@@ -147,6 +149,8 @@ def _default(field: FieldInfo, hint: Any) -> str:
         return f"`{str(value).lower()}`"
     if isinstance(value, list):
         return f"`[{', '.join(map(str, value))}]`" if value else "empty"
+    if hint == values.Share:
+        return f"`{value:.0%}`"
     if hint == values.Seconds:
         return f"`{_duration(float(value))}`"
     return f"`{_size(value)}`" if hint == values.Size else f"`{value}`" if value not in ("", {}) else "empty"

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from appliance.config.auditor import Auditor
 from appliance.config.document import Path
 from appliance.config.escaper import RouteUpstream
 from appliance.config.messages import missing
 from appliance.config.tenant import Tenant
 from appliance.config.view import SECTIONS, View
 
-_WORDS = {"user_group": "user group", "ca": "CA"}
+_WORDS = {"user_group": "user group", "ca": "CA", "host_list": "host list"}
 
 
 def check_references(view: View) -> None:
@@ -43,6 +44,14 @@ def _of_escaper(node: Any) -> Iterator[_Reference]:
             )
 
 
+def _of_auditor(node: Auditor) -> Iterator[_Reference]:
+    rules = node.tls_interception.rules if node.tls_interception else []
+    for number, rule in enumerate(rules):
+        for key, target in (("tenants", "tenant"), ("groups", "user_group"), ("host_lists", "host_list")):
+            for index, name in enumerate(getattr(rule, key)):
+                yield ("tls_interception", "rules", number, key, index), target, name
+
+
 def _of_tenant(node: Tenant) -> Iterator[_Reference]:
     yield from _plain(node, ca="ca", auditor="auditor", escaper="escaper", user_group="user_group")
     for number, policy in enumerate(node.policies):
@@ -58,6 +67,7 @@ def _of_server(node: Any) -> Iterator[_Reference]:
 
 _REFERENCES: dict[str, Callable[[Any], Iterator[_Reference]]] = {
     "escaper": _of_escaper,
+    "auditor": _of_auditor,
     "tenant": _of_tenant,
     "server": _of_server,
 }

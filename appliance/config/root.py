@@ -8,6 +8,7 @@ from pydantic import Field
 from appliance.config.auditor import Auditor
 from appliance.config.ca import Ca
 from appliance.config.escaper import Escaper
+from appliance.config.host_list import HostList
 from appliance.config.icap_server import IcapServer
 from appliance.config.portal import Portal
 from appliance.config.resolver import Resolver
@@ -107,6 +108,8 @@ class AppConfig(Node):
     """Name resolution. Escapers name one, or use the system's."""
     escaper: list[Escaper]
     """Ways out."""
+    host_list: list[HostList] = []
+    """Named lists of hosts that decryption rules refer to."""
     auditor: list[Auditor]
     """What is decrypted and scanned."""
     user_group: list[UserGroup] = []

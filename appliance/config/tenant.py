@@ -74,6 +74,8 @@ class Policy(Node):
     """Lower is asked first; ties go by name."""
     enabled: bool = True
     """false: as if it were not there."""
+    mode: Literal["enforce", "monitor"] = "enforce"
+    """monitor: what the rule would have done stands in the audit record, and the rules after it decide."""
     config: PolicyConfig = PolicyConfig()
     """Conditions and action."""
 

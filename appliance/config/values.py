@@ -8,11 +8,13 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
+from appliance.domain.hostlist import host_entry
 from appliance.domain.target import Target, normalise_host, parse_authority, parse_port
 
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|d)\Z")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([KMGT]?)i?B?\Z", re.IGNORECASE | re.ASCII)
+_SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,4})?)\s*%\Z")
 _POWER = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
@@ -49,6 +51,16 @@ def parse_size(value: Any) -> Any:
     return int(float(match[1]) * 1024 ** _POWER[match[2].upper()])
 
 
+def parse_share(value: Any) -> Any:
+    """``25%`` as 0.25. A bare number could be either."""
+    if isinstance(value, float) and 0.0 <= value <= 1.0:
+        return value  # a default
+    match = _SHARE.match(value.strip()) if isinstance(value, str) else None
+    if not match or float(match[1]) > 100:
+        raise ValueError(f"not a share: {value!r} (write 25%, or 0.5%)")
+    return float(match[1]) / 100
+
+
 def parse_address(value: Any) -> Any:
     """``127.0.0.1:8080``, ``[::]:8080`` or ``host:8080``; port 0 takes a free one."""
     if isinstance(value, Target):
@@ -78,9 +90,7 @@ def parse_network(value: Any) -> Any:
 
 def parse_domain(value: str) -> str:
     """A host, or ``.suffix`` (also ``*.suffix``) for a name and everything below it."""
-    text = value.removeprefix("*")
-    dot = "." if text.startswith(".") else ""
-    return dot + normalise_host(text.removeprefix("."))
+    return host_entry(value)
 
 
 def absolute_path(value: Path, info: ValidationInfo) -> Path:
@@ -136,6 +146,7 @@ def compile_regex(value: str) -> str:
 
 Seconds = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
 Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
+Share = Annotated[float, BeforeValidator(parse_share)]
 Address = Annotated[Target, BeforeValidator(parse_address)]
 Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(parse_network)]
 Host = Annotated[str, AfterValidator(normalise_host)]

@@ -9,7 +9,7 @@ from appliance.config.root import AppConfig
 from appliance.domain.errors import Problem
 from appliance.domain.text import printable
 
-SECTIONS: Final = ("ca", "resolver", "escaper", "auditor", "user_group", "tenant", "server")
+SECTIONS: Final = ("ca", "resolver", "escaper", "host_list", "auditor", "user_group", "tenant", "server")
 NEEDED: Final = ("ca", "escaper", "auditor", "tenant", "server")
 NAME_KEYS: Final = ("name", "tenant_id")
 _MESSAGE_LIMIT = 600
@@ -29,6 +29,11 @@ class Findings:
 
     def warn(self, path: Path, message: str) -> None:
         self._add(self.warnings, path, message, 0)
+
+    def elsewhere(self, path: Path, file: str, line: int, message: str) -> None:
+        """A problem inside a file that the configuration names at ``path``."""
+        where = printable(spell_path(self.document.data, path), _MESSAGE_LIMIT)
+        self.problems.append(Problem(printable(message, _MESSAGE_LIMIT), where, file, line))
 
     def _add(self, found: list[Problem], path: Path, message: str, line: int) -> None:
         where = printable(spell_path(self.document.data, path), _MESSAGE_LIMIT)

@@ -1,6 +1,6 @@
 """Decisions: an action, the rule that took it, and the reason word."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from appliance.domain.reason import Reason
@@ -35,6 +35,8 @@ class Decision:
     redirect_url: str = ""
     applied: tuple[str, ...] = ()
     """Every policy that was evaluated and allowed, in order, then the deciding one."""
+    would: tuple[str, ...] = ()
+    """What rules in monitor mode would have done: ``rule: action``."""
 
     @property
     def allowed(self) -> bool:
@@ -48,6 +50,14 @@ class TlsDecision:
     action: TlsAction
     rule: str = "default"
     text: str = ""
+    page: bool = True
+    """A block is answered with a page inside TLS; otherwise with an alert."""
+    would: tuple[str, ...] = ()
+    """What rules in monitor mode would have done: ``rule: action``."""
+    staged: tuple[str, ...] = ()
+    """Rules for a share of the clients that hold otherwise: ``rule: in 25%`` or ``rule: not in 25%``."""
+    by_default: bool = field(default=False, compare=False)
+    """Neither a rule nor a short list decided."""
 
 
 ALLOW = Decision(Action.ALLOW)

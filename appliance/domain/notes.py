@@ -5,6 +5,7 @@ became either. Every step writes what it learnt here; at the end, exactly once, 
 """
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from appliance.domain.decision import Decision, TlsDecision
 from appliance.domain.facts import ClientFacts, HelloFacts, UserFacts
@@ -12,6 +13,9 @@ from appliance.domain.ids import TaskId, TenantId, new_task_id
 from appliance.domain.reason import Reason
 from appliance.domain.target import Target
 from appliance.domain.verdict import ScanVerdict
+
+if TYPE_CHECKING:
+    from appliance.domain.upstream import UpstreamFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,8 @@ class ConnNotes:
     tls_decision: TlsDecision | None = None
     portal: bool = False
     """The tunnel leads to the appliance's own pages; nothing in it goes anywhere else."""
+    upstream: "UpstreamFacts | None" = None
+    """What a look at the server showed, when the decryption rules asked for one."""
     tunnel_decision: Decision | None = None
     """The access decision on the tunnel's target, when the answer is a page inside TLS."""
     client_tls: TlsNotes | None = None

@@ -34,6 +34,11 @@ class Dialer:
         notes.local_addr = _spell(dialed.writer.get_extra_info("sockname"))
         return dialed
 
+    async def addresses(self, root: str, ctx: EscapeContext) -> tuple[str, ...]:
+        """Where a task would go, without going there; empty where a parent proxy resolves. Raises as ``connect`` does."""
+        ctx = await self._resolve_for_routers(root, ctx)
+        return await self.registry.choose(root, ctx).leaf.addresses(ctx)
+
     async def _resolve_for_routers(self, root: str, ctx: EscapeContext) -> EscapeContext:
         """Ask the resolvers of routers that match networks against addresses, each at most once."""
         while resolver := self.registry.wanted(root, ctx):

@@ -29,7 +29,7 @@ class DirectFixed(Identity):
         target = ctx.target
         notes.next_hop = str(target)
         with phase(notes, "dns", self._clock):
-            addresses = self._usable(target, await self._resolve(ctx), notes)
+            addresses = self._usable(target, await self.addresses(ctx), notes)
         with phase(notes, "connect", self._clock):
             reader, writer = await try_each(
                 addresses,
@@ -40,7 +40,7 @@ class DirectFixed(Identity):
             )
         return Dialed(reader, writer, notes)
 
-    async def _resolve(self, ctx: EscapeContext) -> tuple[str, ...]:
+    async def addresses(self, ctx: EscapeContext) -> tuple[str, ...]:
         return ctx.addresses_from(self._resolver.name) or await self._resolver.resolve(ctx.target.host)
 
     def _usable(self, target: Target, resolved: tuple[str, ...], notes: EscapeNotes) -> list[str]:

@@ -64,6 +64,10 @@ class Escaper(_Named, Protocol):
         """Connect, writing into ``notes`` as it goes. Raises UpstreamError or PolicyError."""
         ...
 
+    async def addresses(self, ctx: EscapeContext) -> tuple[str, ...]:
+        """What the target's name stands for; empty where somebody else resolves it. Raises UpstreamError(DNS_FAILED)."""
+        ...
+
 
 class Router(_Named, Protocol):
     """Pure: the same context gets the same hop."""
@@ -83,3 +87,7 @@ class Identity:
     type: str
     tenants: frozenset[str]
     stats: Stats = field(default_factory=Stats)
+
+    async def addresses(self, _ctx: EscapeContext) -> tuple[str, ...]:
+        """Of a leaf that resolves no targets itself."""
+        return ()

@@ -11,11 +11,12 @@ from appliance.config.auditor import Auditor
 from appliance.config.tenant import Tenant
 from appliance.domain.decision import Action, Decision, TlsDecision
 from appliance.domain.errors import PolicyError
-from appliance.domain.facts import ClientFacts, RequestFacts, UserFacts
+from appliance.domain.facts import ClientFacts, HelloFacts, RequestFacts, UserFacts
 from appliance.domain.ids import TenantId
 from appliance.domain.notes import ConnNotes
 from appliance.domain.reason import Reason
 from appliance.domain.target import Target, unmapped
+from appliance.domain.tls_facts import Need, TlsFacts
 from appliance.identity import schemes
 from appliance.identity.authenticator import Authenticator
 from appliance.policy.access import AccessPolicy
@@ -155,10 +156,14 @@ class Gate:
                 return about_address
         return decision
 
-    def tls(self, conn: ConnNotes, names: tuple[str, ...], port: int) -> TlsDecision:
-        """The decryption rules' answer."""
-        view = self.view(conn)
-        return view.decrypt.decide(conn.client, names, port, conn.user.name if conn.user else "")
+    def tls_facts(self, conn: ConnNotes, names: tuple[str, ...], port: int, now: float) -> TlsFacts:
+        """What the decryption rules may look at, as far as it is known without asking anybody."""
+        tenant, hello = conn.tenant or TenantId(""), conn.hello or HelloFacts()
+        return TlsFacts(conn.client, names, port, tenant, conn.user, hello, now)
+
+    def tls(self, conn: ConnNotes, facts: TlsFacts) -> TlsDecision | Need:
+        """The decryption rules' answer, or what must be learnt first."""
+        return self.view(conn).decrypt.ask(facts)
 
 
 def refuses(decision: Decision) -> bool:

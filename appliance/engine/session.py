@@ -1,7 +1,7 @@
 """One client connection, from accept to its end: what every lane shares."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,6 +45,8 @@ class Engine:
     record: Callable[[TaskNotes], None]
     """Writes the audit record; raises when it cannot, and then nothing may pass."""
     page: Pages
+    resolve: Callable[[ConnNotes, Target], Awaitable[tuple[str, ...]]]
+    """The addresses of a name, by the resolver of the connection's way out; none behind a parent proxy. Raises TaskError."""
     survey: Survey
     """A look at a server's TLS before a decision that depends on it."""
     full: Callable[[], bool]

@@ -12,13 +12,14 @@ from mitmproxy.proxy import layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HTTPMode
 
-from appliance.domain.decision import PORTAL, PORTAL_TLS, Decision, TlsAction, TlsDecision
+from appliance.domain.decision import PORTAL, PORTAL_TLS, Action, Decision, TlsAction, TlsDecision
 from appliance.domain.errors import ClientError, TaskError
 from appliance.domain.facts import HelloFacts
 from appliance.domain.notes import TaskNotes
 from appliance.domain.reason import Reason
 from appliance.domain.target import Target, parse_ip
 from appliance.engine.clienthello import Progress
+from appliance.engine.decision import decide_tls
 from appliance.engine.layers import intercepting_stack
 from appliance.engine.observer import Observer
 from appliance.engine.recognise import classify, classify_plain
@@ -93,16 +94,27 @@ async def _tls(session: Session, target: Target, hello: HelloFacts) -> None:
         return
     by_name = bool(hello.sni) and parse_ip(target.host) is not None
     names = (hello.sni,) if by_name else tuple(dict.fromkeys(name for name in (hello.sni, target.host) if name))
-    decision = conn.tls_decision = session.engine.gate.tls(conn, names, target.port)
     if conn.tunnel_decision is None or conn.tunnel_decision.allowed:
         conn.tunnel_decision = session.engine.gate.access(session.facts(target, "https"))
+    decision = conn.tls_decision = await decide_tls(session, target, names, conn.tunnel_decision)
     if decision.action is TlsAction.BLOCK:
-        session.stream.writer.write(TLS_ACCESS_DENIED)
-        _refuse(session, target, "tls", Reason.DECRYPT_BLOCKED, decision.text)
+        await _block_tls(session, target, hello, decision, conn.tunnel_decision)
     elif decision.action is TlsAction.SPLICE:
         await _splice_tls(session, target, hello, conn.tunnel_decision)
     else:
         await _intercept_tls(session, target, hello, conn.tunnel_decision)
+
+
+async def _block_tls(session: Session, target: Target, hello: HelloFacts, decision: TlsDecision, access: Decision) -> None:
+    """The page inside TLS names rule and reason; the server is not contacted for it."""
+    blocked = Decision(Action.BLOCK, Reason.DECRYPT_BLOCKED, decision.rule, "decrypt", decision.text, would=access.would)
+    denied = blocked if access.allowed else access
+    if decision.page:
+        session.conn.tunnel_decision = denied
+        await _intercept_tls(session, target, hello, denied)
+    else:
+        session.stream.writer.write(TLS_ACCESS_DENIED)
+        _refuse(session, target, "tls", denied.reason, denied.message, denied)
 
 
 async def _splice_tls(session: Session, target: Target, hello: HelloFacts, access: Decision) -> None:

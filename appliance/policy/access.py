@@ -22,6 +22,8 @@ MEMO_SIZE: Final = 4096
 """Decisions remembered per tenant; about 2 MB when full."""
 
 PORT_FILTER: Final = "dst_port_filter"
+MONITOR: Final = "monitor: would "
+"""Before the action of a rule that is not enforced, in place of the condition that does not hold."""
 HOST_FILTER: Final = "dst_host_filter_set"
 
 _NO_TENANT: Final = Decision(Action.BLOCK, Reason.NO_TENANT, "no_tenant", "tenant", applied=("no_tenant",))
@@ -113,7 +115,8 @@ class _TenantPolicy:
         for decision in decisions:
             if decision.action is not Action.ALLOW:
                 return decision
-        return self._allowed(tuple(dict.fromkeys(name for decision in decisions for name in decision.applied)))
+        applied = tuple(dict.fromkeys(name for decision in decisions for name in decision.applied))
+        return self._allowed(applied, tuple(dict.fromkeys(text for decision in decisions for text in decision.would)))
 
     def explain(self, facts: RequestFacts) -> Iterator[Step]:
         for name in facts.names:
@@ -136,15 +139,18 @@ class _TenantPolicy:
 
     def _judge(self, question: Question) -> Decision:
         applied: list[str] = []
-        for _, _, policy, decision, _ in self._walk(question):
-            if decision is not None:
-                applied.append(policy)
-                if decision.action is not Action.ALLOW:
-                    return replace(decision, applied=tuple(applied))
-        return self._allowed(tuple(applied))
+        would: list[str] = []
+        for _, _, policy, decision, monitored in self._walk(question):
+            if decision is None:
+                would.append(f"{policy}: {monitored.removeprefix(MONITOR)}")
+                continue
+            applied.append(policy)
+            if decision.action is not Action.ALLOW:
+                return replace(decision, applied=tuple(applied), would=tuple(would))
+        return self._allowed(tuple(applied), tuple(would))
 
     def _walk(self, question: Question, *, trace: bool = False) -> Iterator[_Asked]:
-        """The policies that say something; with ``trace``, also those that do not.
+        """The policies that say something, be it in monitor mode; with ``trace``, also those that do not.
 
         Tuples and one generator: a ``Step`` for each answer and a generator for each level tripled the cost of a decision.
         """
@@ -160,6 +166,9 @@ class _TenantPolicy:
                     if trace:
                         yield question.host, level, rule.name, None, failing
                     continue
+                if rule.monitor:
+                    yield question.host, level, rule.name, None, f"{MONITOR}{rule.decide(question).action.value}"
+                    continue
                 yield question.host, level, rule.name, rule.decide(question), ""
                 if rule.ends_level:
                     break
@@ -173,8 +182,8 @@ def _order(rule: Rule) -> tuple[int, str, int]:
     return rule.order
 
 
-def _allowed(applied: tuple[str, ...]) -> Decision:
-    return replace(ALLOW, applied=applied)
+def _allowed(applied: tuple[str, ...], would: tuple[str, ...]) -> Decision:
+    return replace(ALLOW, applied=applied, would=would)
 
 
 def _user_filters(question: Question, user: UserFacts) -> Iterator[_Asked]:

@@ -1,88 +1,212 @@
 """The decryption rules: intercept, splice or block a TLS connection. Apart from the access rules, which judge requests."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 from appliance.config.auditor import Auditor
-from appliance.config.interception import DecryptRule, TlsInterception
+from appliance.config.host_list import HostList
+from appliance.config.interception import TlsInterception
 from appliance.domain.decision import TlsAction, TlsDecision
-from appliance.domain.facts import ClientFacts
-from appliance.domain.hostmatch import HostMatcher, NetworkMap, domain_matcher
+from appliance.domain.errors import ConfigError, Problem
+from appliance.domain.facts import ClientFacts, HelloFacts
+from appliance.domain.hostmatch import HostMatcher, domain_matcher
+from appliance.domain.ids import TenantId
+from appliance.domain.tls_facts import Need, TlsFacts
+from appliance.policy.decrypt_rule import Asked, Lists, Rule, compile_rule
 
 MEMO_SIZE: Final = 8192
 
 NO_INTERCEPTION: Final = TlsDecision(TlsAction.SPLICE, "no_interception")
 
 _STRICTNESS: Final = {TlsAction.SPLICE: 0, TlsAction.INTERCEPT: 1, TlsAction.BLOCK: 2}
+_NOBODY: Final = ClientFacts("", 0, "")
+_NO_HELLO: Final = HelloFacts()
+
+
+class Exclusion(Protocol):
+    """Why a host is spliced that no rule names. ``text`` stands in the audit record."""
+
+    @property
+    def text(self) -> str: ...
+
+
+class Exclusions(Protocol):
+    """Hosts that are not decrypted where no rule says otherwise. ``fingerprint`` is the client's JA4."""
+
+    def find(self, tenant: TenantId, host: str, fingerprint: str, now: float) -> Exclusion | None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class _Rule:
-    """A condition that is None is not given."""
+class Step:
+    """One rule that was asked about one name, for a person: ``answer`` is the action, ``skipped``, ``monitor``, ``staged``
+    or ``needs``."""
 
-    decision: TlsDecision
-    hosts: HostMatcher[bool] | None
-    ports: frozenset[int] | None
-    networks: NetworkMap[bool] | None
-    users: frozenset[str] | None
-
-    def holds(self, name: str, port: int, user: str, ip: str) -> bool:
-        return (
-            (self.ports is None or port in self.ports)
-            and (self.users is None or user in self.users)
-            and (self.hosts is None or self.hosts.find(name) is not None)
-            and (self.networks is None or self.networks.longest(ip) is not None)
-        )
+    host: str
+    rule: str
+    answer: str
+    why: str = ""
 
 
 class DecryptPolicy:
-    """Pure: the same arguments have the same answer. Immutable, apart from a memory of its own answers."""
+    """Pure, but for the exclusions: the same facts have the same answer. Immutable, apart from a memory of its answers."""
 
-    __slots__ = ("_default", "_memory", "_rules", "_shorts", "_uses_ip")
+    __slots__ = ("_default", "_dynamic", "_exclusions", "_memory", "_rules", "_shorts", "_uses")
 
-    def __init__(self, interception: TlsInterception | None) -> None:
-        """None: nothing is decrypted."""
+    def __init__(
+        self, interception: TlsInterception | None, lists: Lists | None = None, exclusions: Exclusions | None = None
+    ) -> None:
+        """``interception`` None: nothing is decrypted. ``exclusions`` are asked where no rule and no short list decides."""
         config = interception or TlsInterception()
-        self._rules = tuple(_compile(rule) for rule in config.rules) if interception else ()
+        self._rules = tuple(compile_rule(rule, lists or {}) for rule in config.rules) if interception else ()
         self._shorts = _short_lists(config) if interception else HostMatcher[TlsAction]()
-        self._default = TlsDecision(TlsAction(config.default_action)) if interception else NO_INTERCEPTION
-        self._uses_ip = any(rule.networks is not None for rule in self._rules)
+        self._default = TlsDecision(TlsAction(config.default_action), by_default=True) if interception else NO_INTERCEPTION
+        self._dynamic = any(rule.dynamic for rule in self._rules)
+        self._uses = _Uses.of(self._rules)
+        self._exclusions = exclusions if interception else None
         self._memory = lru_cache(maxsize=MEMO_SIZE)(self._judge)
 
     @classmethod
-    def compile(cls, auditor: Auditor) -> "DecryptPolicy":
-        return cls(auditor.tls_interception)
+    def compile(cls, auditor: Auditor, lists: Lists | None = None, exclusions: Exclusions | None = None) -> "DecryptPolicy":
+        """``lists`` as ``compile_lists`` makes them."""
+        return cls(auditor.tls_interception, lists, exclusions)
 
-    def decide(self, client: ClientFacts, names: tuple[str, ...], port: int, user: str = "") -> TlsDecision:
-        """The answer for a connection that claims ``names``: its SNI, CONNECT host or original destination.
+    def ask(self, facts: TlsFacts) -> TlsDecision | Need:
+        """The answer for a connection that claims ``facts.names``, or what must be learnt before there is one.
 
         Each name is judged on its own and the strictest answer counts (block, then intercept, then splice): with an
         exempt name in the SNI and another in the CONNECT, a client would choose for itself not to be inspected.
         """
-        ip = client.ip if self._uses_ip else ""
-        if len(names) == 1:
-            return self._memory(names[0], port, user, ip)
-        answers = [self._memory(name, port, user, ip) for name in names or ("",)]
-        return max(answers, key=lambda answer: _STRICTNESS[answer.action])
+        judge = self._judge if self._dynamic else self._memory
+        asked = facts if self._dynamic else self._uses.reduced(facts)
+        answers: list[TlsDecision] = []
+        for name in facts.names or ("",):
+            answer = judge(asked, name)
+            if isinstance(answer, Need):
+                return answer
+            if answer.action is TlsAction.INTERCEPT and answer.by_default and self._exclusions is not None:
+                answer = self._excluded(self._exclusions, facts, name) or answer
+            answers.append(answer)
+        return answers[0] if len(answers) == 1 else _strictest(answers)
 
-    def _judge(self, name: str, port: int, user: str, ip: str) -> TlsDecision:
+    def explain(self, facts: TlsFacts) -> Iterator[Step]:
+        """Every rule that is asked, in order, up to the one that decides. The same code as ``ask`` runs."""
+        for name in facts.names or ("",):
+            for asked in self._walk(facts, name):
+                yield _spelled(name, asked)
+
+    def _walk(self, facts: TlsFacts, name: str) -> Iterator[Asked]:
+        """What each rule says, up to the one that decides, or that cannot yet."""
         for rule in self._rules:
-            if rule.holds(name, port, user, ip):
-                return rule.decision
+            asked = rule.ask(facts, name)
+            yield asked
+            if asked.decides or asked.need is not None:
+                return
+
+    def _judge(self, facts: TlsFacts, name: str) -> TlsDecision | Need:
+        would: list[str] = []
+        staged: list[str] = []
+        decision: TlsDecision | None = None
+        for asked in self._walk(facts, name):
+            if asked.need is not None:
+                return asked.need
+            if asked.skipped:
+                continue
+            if asked.rule.share < 1.0:
+                staged.append(f"{asked.rule.name}: {'not in' if asked.outside else 'in'} {asked.rule.share_text}")
+            if asked.decides:
+                decision = asked.rule.decision
+                if asked.unknown:
+                    decision = replace(decision, text=_doubtful(decision.text, asked.unknown, facts))
+            elif not asked.outside:
+                would.append(f"{asked.rule.name}: {asked.rule.decision.action.value}")
+        decision = decision or self._unruled(name)
+        return replace(decision, would=tuple(would), staged=tuple(staged)) if would or staged else decision
+
+    def _unruled(self, name: str) -> TlsDecision:
         short = self._shorts.find(name)
-        return TlsDecision(short.value, f"{short.value.value}_list", str(short)) if short else self._default
+        if short is None:
+            return self._default
+        return TlsDecision(short.value, f"{short.value.value}_list", str(short))
+
+    def _excluded(self, exclusions: Exclusions, facts: TlsFacts, name: str) -> TlsDecision | None:
+        found = exclusions.find(facts.tenant, name, facts.hello.ja4, facts.now) if name else None
+        return TlsDecision(TlsAction.SPLICE, "exclusion", found.text) if found is not None else None
 
 
-def _compile(rule: DecryptRule) -> _Rule:
-    return _Rule(
-        TlsDecision(TlsAction(rule.action), rule.name, rule.reason),
-        domain_matcher(rule.hosts) if rule.hosts else None,
-        frozenset(rule.ports) if rule.ports else None,
-        NetworkMap((network, True) for network in rule.networks) if rule.networks else None,
-        frozenset(rule.users) if rule.users else None,
-    )
+@dataclass(frozen=True, slots=True)
+class _Uses:
+    """What the rules look at at all: everything else must not make two equal questions look different."""
+
+    tenant: bool
+    user: bool
+    client: bool
+    hello: bool
+
+    @classmethod
+    def of(cls, rules: Iterable[Rule]) -> "_Uses":
+        rules = tuple(rules)
+        staged = any(rule.share < 1.0 for rule in rules)
+        return cls(
+            tenant=any(rule.uses("tenants") for rule in rules),
+            user=staged or any(rule.uses("users", "groups") for rule in rules),
+            client=staged or any(rule.uses("networks") for rule in rules),
+            hello=any(rule.uses("sni", "ja3", "ja4") for rule in rules),
+        )
+
+    def reduced(self, facts: TlsFacts) -> TlsFacts:
+        return TlsFacts(
+            # the port and the listener of the client are nobody's condition
+            ClientFacts(facts.client.ip, 0, "") if self.client else _NOBODY,
+            (),
+            facts.port,
+            facts.tenant if self.tenant else TenantId(""),
+            facts.user if self.user else None,
+            HelloFacts(sni=facts.hello.sni, ja3=facts.hello.ja3, ja4=facts.hello.ja4) if self.hello else _NO_HELLO,
+        )
+
+
+def compile_lists(nodes: Iterable[HostList]) -> Lists:
+    """Host lists by name. Raises ConfigError for a list with flaws: what it means to exempt or block would be a guess."""
+    nodes = list(nodes)
+    problems = [
+        Problem(flaw.message, f"host_list[{node.name}].file", str(node.file), flaw.line)
+        for node in nodes
+        for flaw in node.flaws
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return {node.name: domain_matcher(node.entries) for node in nodes}
+
+
+def _strictest(answers: list[TlsDecision]) -> TlsDecision:
+    """The strictest of them, with what the rules in monitor mode and in stages said about any name."""
+    would = tuple(dict.fromkeys(text for answer in answers for text in answer.would))
+    staged = tuple(dict.fromkeys(text for answer in answers for text in answer.staged))
+    strictest = max(answers, key=lambda answer: _STRICTNESS[answer.action])
+    return replace(strictest, would=would, staged=staged) if would or staged else strictest
+
+
+def _doubtful(text: str, unknown: tuple[str, ...], facts: TlsFacts) -> str:
+    """The rule's reason, and that it was applied because something could not be learnt."""
+    cause = f" ({facts.upstream.reason.word})" if "certificate" in unknown and facts.upstream else ""
+    doubt = f"{', '.join(unknown)} not known{cause}"
+    return f"{text}; {doubt}" if text else doubt
+
+
+def _spelled(name: str, asked: Asked) -> Step:
+    rule, action = asked.rule, asked.rule.decision.action.value
+    if asked.need is not None:
+        return Step(name, rule.name, "needs", asked.need.value)
+    if asked.skipped:
+        return Step(name, rule.name, "skipped", asked.skipped)
+    share = f"{rule.share_text} of the clients" if rule.share < 1.0 else ""
+    if asked.outside:
+        return Step(name, rule.name, "staged", f"would {action}, but the client is not in {share}")
+    if rule.monitor:
+        return Step(name, rule.name, "monitor", f"would {action}")
+    return Step(name, rule.name, action, f"not known: {', '.join(asked.unknown)}" if asked.unknown else share)
 
 
 def _short_lists(config: TlsInterception) -> HostMatcher[TlsAction]:

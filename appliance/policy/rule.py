@@ -26,6 +26,8 @@ class Rule:
     """Where ``verdict`` redirects to."""
     sites: tuple[str, ...]
     """The keys a site policy is found under; none when it is asked for every host."""
+    monitor: bool = False
+    """Its answer is noted, not followed."""
 
     def decide(self, question: Question) -> Decision:
         """What this rule says, once its conditions hold."""
@@ -55,7 +57,9 @@ def compile_rule(tenant: Tenant, policy: Policy, place: int = 0) -> Rule:
         raise ConfigError([Problem(str(error), f"tenant[{tenant.tenant_id}].policies[{policy.name}]")]) from None
     conditions = Conditions(policy.config, every_spelling=policy.config.action == "allow")
     sites = _sites(tenant, policy) if level == "site" else ()
-    return Rule(policy.name, level, (policy.priority, policy.name, place), conditions, verdict, portal, sites)
+    return Rule(
+        policy.name, level, (policy.priority, policy.name, place), conditions, verdict, portal, sites, policy.mode == "monitor"
+    )
 
 
 def level_of(policy: Policy) -> str:

@@ -80,3 +80,63 @@ def test_why_names_the_rules(explainer: Explainer) -> None:
 def test_malformed_questions(explainer: Explainer, question: Question) -> None:
     with pytest.raises(QuestionError):
         explainer.explain(question)
+
+
+RULES = """      rules:
+        - {name: night, action: block, times: [{hours: ["22:00-06:00"]}], reason: closed}
+        - {name: try, action: block, mode: monitor, hosts: [.test]}
+        - {name: inside, action: splice, destinations: [10.0.0.0/8]}
+        - {name: selfmade, action: block, certificate: {self_signed: true}, hosts: [shady.test]}
+        - {name: phone, action: splice, ja4: [t13d*]}
+"""
+
+
+@pytest.fixture(scope="module")
+def ruled() -> Iterator[Explainer]:
+    made = Explainer(
+        loads(changed(("      rules:\n        - {name: pinned, action: splice, hosts: [pinned.test]}\n", RULES))).config
+    )
+    yield made
+    made.close()
+
+
+NOON, NIGHT = 1_772_452_800.0, 1_772_490_000.0
+
+
+@pytest.mark.parametrize(
+    ("question", "decrypt", "last"),
+    [
+        (Question("https://x.test/", "192.0.2.1", at=NIGHT), "block", "night"),
+        (Question("https://x.test/", "192.0.2.1", at=NOON), "intercept", "default"),
+        (Question("https://x.test/", "192.0.2.1", at=NOON, address="10.1.2.3"), "splice", "inside"),
+        (Question("https://10.1.2.3/", "192.0.2.1", at=NOON), "splice", "inside"),
+        (Question("https://x.test/", "192.0.2.1", at=NOON, ja4="t13d1516h2_8daaf6152771_e5627efa2ab1"), "splice", "phone"),
+        (Question("https://shady.test/", "192.0.2.1", at=NOON), "block", "selfmade"),
+        (Question("https://www.bank.test/", "192.0.2.1", at=NOON), "splice", "splice_list"),
+        (Question("https://www.bank.test/", "192.0.2.1", at=NOON, sni="x.test"), "intercept", "default"),
+    ],
+)  # fmt: skip
+def test_c22_the_decryption_rule_that_decides(ruled: Explainer, question: Question, decrypt: str, last: str) -> None:
+    told = ruled.explain(question)
+    why = next(step.why for step in told.steps if step.about == "decrypt" and step.answer == decrypt)
+    assert (told.decrypt, f"rule {last}" in why) == (decrypt, True)
+
+
+def test_c22_why_the_rules_before_did_not_match(ruled: Explainer) -> None:
+    told = ruled.explain(Question("https://x.test/", "192.0.2.1", at=NOON))
+    rules = [(step.answer, step.why) for step in told.steps if step.about == "decrypt rule"]
+    assert rules == [
+        ("skipped", "night on x.test: times"),
+        ("monitor", "try on x.test: would block"),
+        ("skipped", "inside on x.test: destinations not known"),
+        ("skipped", "selfmade on x.test: hosts"),
+        ("skipped", "phone on x.test: ja4"),
+    ]
+    assert told.would == ("try: block",)
+
+
+def test_c8_explain_judges_both_names(explainer: Explainer) -> None:
+    told = explainer.explain(Question("https://fine.test/", "10.1.0.1", "alice", sni="www.games.test"))
+    assert told.reason == "policy_blocked"
+    with pytest.raises(QuestionError, match="not a server name"):
+        explainer.explain(Question("https://fine.test/", "10.1.0.1", "alice", sni="a b"))

@@ -69,7 +69,7 @@ def _config(directory: Path, trusted: origins.Authority) -> dict[str, Any]:
     ).stdout.strip()  # fmt: skip
     rules = [
         {"name": "alice-is-private", "action": "splice", "users": ["alice"], "hosts": ["both.test"], "reason": "works council"},
-        {"name": "no-way", "action": "block", "hosts": ["blocked.test"], "reason": "never"},
+        {"name": "no-way", "action": "block", "hosts": ["blocked.test"], "reason": "never", "page": False},
         {"name": "guests", "action": "splice", "networks": ["127.0.5.0/24"]},
     ]
     # The CA of tenant "other" is made beforehand and put among the trusted roots, as an operator who rolls it out would.

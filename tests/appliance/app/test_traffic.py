@@ -82,6 +82,15 @@ def test_a_connection_counts_its_bytes_and_its_tls(counted: Counted) -> None:
     assert counted.values("arcus_tls_decisions_total") == {("splice",): 1}
 
 
+def test_c27_what_rules_in_monitor_mode_would_have_done_is_counted(counted: Counted) -> None:
+    counted.traffic.connection(conn(tls_decision=TlsDecision(TlsAction.SPLICE, would=("try: block", "a: b: intercept"))))
+    counted.traffic.task(notes(decision=Decision(Action.ALLOW, would=("games: block",))))
+    assert counted.values("arcus_monitored_total") == {
+        tuple(sorted(labels)): 1
+        for labels in (("decrypt", "try", "block"), ("decrypt", "a: b", "intercept"), ("access", "games", "block"))
+    }
+
+
 def test_handshakes_have_a_result_and_only_good_ones_a_time(counted: Counted) -> None:
     counted.traffic.handshake("client", Reason.OK, 0.25)
     counted.traffic.handshake("server", Reason.UPSTREAM_CERT_EXPIRED, 0.0)

@@ -8,6 +8,7 @@ from appliance.domain.ids import TaskId, TenantId
 from appliance.domain.notes import CertNotes, ConnNotes, EscapeNotes, TaskNotes, TlsNotes
 from appliance.domain.reason import Reason
 from appliance.domain.target import Target
+from appliance.domain.upstream import UpstreamFacts
 from appliance.domain.verdict import Outcome, ScanVerdict
 
 START = 1_760_000_000.25
@@ -55,7 +56,17 @@ def full_connection() -> ConnNotes:
             ja3="d" * 32,
             ja4="t13d1516h2_8daaf6152771_e5627efa2ab1",
         ),
-        tls_decision=TlsDecision(TlsAction.INTERCEPT, "inspect-all", "company policy"),
+        tls_decision=TlsDecision(
+            TlsAction.INTERCEPT, "inspect-all", "company policy", would=("try: block",), staged=("new: in 25%",)
+        ),
+        upstream=UpstreamFacts(
+            detail="fine",
+            certificate=tls("server").certificate,
+            key_type="ec",
+            version="TLSv1.3",
+            address="192.0.2.1",
+            asks_client_certificate=True,
+        ),
         client_tls=tls("client"),
         server_tls=tls("server"),
         requests=3,

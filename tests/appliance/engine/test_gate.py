@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from appliance.config.auditor import Auditor
-from appliance.domain.decision import Action, Decision, TlsAction
+from appliance.domain.decision import Action, Decision, TlsAction, TlsDecision
 from appliance.domain.facts import RequestFacts
 from appliance.domain.ids import TenantId
 from appliance.domain.reason import Reason
@@ -148,8 +148,13 @@ def test_tls_decisions_follow_the_auditor() -> None:
     place = Place([tenant("default")], auditor=auditor)
     gate, conn = place.gate(), connection()
     gate.identify(conn)
-    actions = [gate.tls(conn, (name,), 443).action for name in ("bank.test", "x.bad.test", "other.test")]
-    assert actions == [TlsAction.SPLICE, TlsAction.BLOCK, TlsAction.INTERCEPT]
+    facts = [gate.tls_facts(conn, (name,), 443, 0.0) for name in ("bank.test", "x.bad.test", "other.test")]
+    answers = [gate.tls(conn, each) for each in facts]
+    assert [each.action for each in answers if isinstance(each, TlsDecision)] == [
+        TlsAction.SPLICE,
+        TlsAction.BLOCK,
+        TlsAction.INTERCEPT,
+    ]
 
 
 @pytest.mark.parametrize(

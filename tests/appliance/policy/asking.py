@@ -14,7 +14,7 @@ ALICE = UserFacts("alice", "staff")
 
 
 def policy(name: str, action: str = "block", hosts: dict[str, Any] | None = None, **fields: Any) -> Policy:
-    outer = {key: fields.pop(key) for key in ("policy_type", "level", "priority", "enabled") if key in fields}
+    outer = {key: fields.pop(key) for key in ("policy_type", "level", "priority", "enabled", "mode") if key in fields}
     return Policy(name=name, config={"action": action, "hosts": hosts or {}, **fields}, **outer)
 
 
