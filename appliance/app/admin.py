@@ -14,6 +14,7 @@ from appliance.app.beat import Heartbeat
 from appliance.app.keys import needs_signer
 from appliance.app.parts import drain_seconds, stop_on, worker_count
 from appliance.app.paths import StatePaths
+from appliance.app.portal import households
 from appliance.audit.drain import Drain
 from appliance.audit.feed import FeedStats
 from appliance.audit.query.search import AuditSearch
@@ -26,13 +27,14 @@ from appliance.config.tenant import Tenant
 from appliance.config.values import Listen
 from appliance.control.token import Verifier
 from appliance.domain.clock import SystemClock
+from appliance.portal.names import PortalNames
 from appliance.storage.sqlite import SqliteStore, StoreError
 from appliance.telemetry.health import Health, HealthReader, HealthWriter, State
 from appliance.telemetry.metrics import Metrics
 from appliance.web.app import build
 from appliance.web.services import CaCertificate, HostNames, Services, TenantCard
 from certs import export
-from certs.authority import AuthorityError, load_public
+from certs.authority import AuthorityError, PublicAuthority, load_public
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +118,8 @@ class _Process:
 
     def application(self) -> object:
         config = self.config
-        cas = {ca.name: _certificate(ca, self._paths) for ca in config.ca}
+        known = {ca.name: public for ca in config.ca if (public := _public(ca, self._paths)) is not None}
+        cas = {name: _certificate(public) for name, public in known.items()}
         return build(
             Services(
                 audit=AuditSearch(self._store),
@@ -127,6 +130,8 @@ class _Process:
                 tenants={tenant.tenant_id: _card(tenant, cas.get(tenant.ca)) for tenant in config.tenant},
                 workers=self._workers,
                 draining=self._stop.is_set,
+                portal=PortalNames.of(config.portal).name,
+                households={str(key): home for key, home in households(config, {n: [p] for n, p in known.items()}).items()},
             )
         )
 
@@ -202,16 +207,19 @@ def host_names(listen: Listen, names: list[str]) -> HostNames:
     return HostNames(frozenset(always), any_address=host in ("0.0.0.0", "::"))
 
 
-def _certificate(ca: Ca, paths: StatePaths) -> CaCertificate | None:
+def _public(ca: Ca, paths: StatePaths) -> PublicAuthority | None:
     """The CA's certificate alone; this process never opens a CA's key."""
     try:
-        public = load_public(ca.name, ca.certificate or paths.ca_certificate(ca.name), SystemClock())
+        return load_public(ca.name, ca.certificate or paths.ca_certificate(ca.name), SystemClock())
     except (AuthorityError, OSError) as error:
         logger.error("the certificate of a CA cannot be shown", extra={"ca": ca.name, "error": str(error)})
         return None
+
+
+def _certificate(public: PublicAuthority) -> CaCertificate:
     certificate = public.certificate
     return CaCertificate(
-        name=ca.name,
+        name=public.name,
         subject=certificate.subject.rfc4514_string(),
         sha256=export.fingerprints(public)["sha256"],
         not_after=certificate.not_valid_after_utc.timestamp(),

@@ -10,8 +10,9 @@ from appliance.config.server import HttpProxy
 from appliance.config.tenant import Tenant
 from appliance.domain.ids import TenantId
 from appliance.portal.anchor import Anchor
+from appliance.portal.files import Household
 from appliance.portal.names import PortalNames
-from appliance.portal.site import Household, Site
+from appliance.portal.site import Site
 from certs import export
 from certs.authority import PublicAuthority
 
@@ -37,13 +38,14 @@ def anchor(public: PublicAuthority) -> Anchor:
 
 def site(config: AppConfig, offered: Mapping[str, Sequence[PublicAuthority]]) -> Site:
     """``offered``: for each CA of the configuration, the certificates to install, the one that signs now first."""
-    anchors = {name: tuple(anchor(public) for public in authorities) for name, authorities in offered.items()}
     secure = frozenset(server.name for server in config.server if isinstance(server, HttpProxy) and server.tls is not None)
-    return Site(
-        PortalNames.of(config.portal),
-        {TenantId(tenant.tenant_id): _household(tenant, anchors.get(tenant.ca, ())) for tenant in config.tenant},
-        secure,
-    )
+    return Site(PortalNames.of(config.portal), households(config, offered), secure)
+
+
+def households(config: AppConfig, offered: Mapping[str, Sequence[PublicAuthority]]) -> dict[TenantId, Household]:
+    """What each tenant's clients are offered; a CA that is not in ``offered`` could not be read."""
+    anchors = {name: tuple(anchor(public) for public in authorities) for name, authorities in offered.items()}
+    return {TenantId(tenant.tenant_id): _household(tenant, anchors.get(tenant.ca, ())) for tenant in config.tenant}
 
 
 def _household(tenant: Tenant, anchors: tuple[Anchor, ...]) -> Household:

@@ -1,37 +1,14 @@
 """The portal itself: routes, and the pages behind them. Each visitor sees what belongs to its own tenant."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Awaitable, Iterable, Mapping
 
-from appliance.config.portal import Pac
 from appliance.domain.ids import TenantId
-from appliance.portal import mobileconfig, pac
-from appliance.portal.anchor import STEM, Anchor, stem
+from appliance.portal import files, pac
+from appliance.portal.files import Household
 from appliance.portal.names import PortalNames
 from appliance.portal.pages import ASSETS, Pages, as_json, page_headers
 from appliance.portal.routes import Route, RouteTable
 from appliance.portal.visit import Answer, Handler, Via, Visit
-
-FORMS: Final = {
-    "pem": "application/x-pem-file",
-    "cer": "application/x-x509-ca-cert",
-    "der": "application/x-x509-ca-cert",
-    "p12": "application/x-pkcs12",
-}
-MAX_ANCHORS: Final = 4
-"""More CAs of one tenant than in any rotation."""
-
-
-@dataclass(frozen=True, slots=True)
-class Household:
-    """What the portal has for one tenant. ``anchors`` gives its CAs, the one that signs now first; ``title`` is its name."""
-
-    tenant: TenantId
-    title: str
-    anchors: Callable[[], Sequence[Anchor]]
-    pac: Pac = field(default_factory=Pac)
-    contact: str = ""
 
 
 class Site:
@@ -51,13 +28,11 @@ class Site:
         self._table = RouteTable([*self._routes(), *mounted])
 
     def _routes(self) -> list[Route]:
-        files = [(number, form) for number in range(MAX_ANCHORS) for form in FORMS]
         return [
             Route("/", self._install),
             Route("/installed", self._installed),
             Route("/ca.json", self._json),
-            *(Route(f"/{stem(number)}.{form}", self._certificate(number, form)) for number, form in files),
-            Route(f"/{STEM}.mobileconfig", self._profile),
+            *(Route(f"/{name}", self._file) for name in files.names()),
             Route("/proxy.pac", self._pac),
             Route("/wpad.dat", self._pac),
             *(Route(path, _asset(path)) for path in ASSETS),
@@ -97,32 +72,19 @@ class Site:
 
     def _install(self, visit: Visit) -> Answer:
         home = self._home(visit)
-        return self._pages.install(visit, home.title, home.contact, _offered(home), self._scheme(visit), home.pac.enabled)
+        return self._pages.install(visit, home.title, home.contact, home.offered(), self._scheme(visit), home.pac.enabled)
 
     def _installed(self, visit: Visit) -> Answer:
         return self._pages.installed(visit, self._home(visit).title)
 
     def _json(self, visit: Visit) -> Answer:
-        return Answer(200, page_headers("application/json"), as_json(_offered(self._home(visit))))
+        return Answer(200, page_headers("application/json"), as_json(self._home(visit).offered()))
 
-    def _certificate(self, number: int, form: str) -> Handler:
-        def serve(visit: Visit) -> Answer:
-            anchors = _offered(self._home(visit))
-            if number >= len(anchors):
-                return self._pages.missing(visit)
-            # inline: Firefox asks at once whether to trust what it gets as this type, and other clients save it
-            how = "inline" if form == "cer" else "attachment"
-            return _file(getattr(anchors[number], "der" if form == "cer" else form), FORMS[form], f"{stem(number)}.{form}", how)
-
-        return serve
-
-    def _profile(self, visit: Visit) -> Answer:
-        home = self._home(visit)
-        anchors = _offered(home)
-        if not anchors:
+    def _file(self, visit: Visit) -> Answer:
+        file = files.find(self._home(visit), self.names.name, visit.path[1:])
+        if file is None:
             return self._pages.missing(visit)
-        body = mobileconfig.mobileconfig(f"{self.names.name}.{home.tenant}", home.title, anchors)
-        return _file(body, mobileconfig.CONTENT_TYPE, f"{STEM}.mobileconfig", "attachment")
+        return Answer(200, (*page_headers(file.content_type), ("Content-Disposition", file.disposition)), file.body)
 
     def _pac(self, visit: Visit) -> Answer:
         home, scheme = self._home(visit), self._scheme(visit)
@@ -131,14 +93,6 @@ class Site:
         listener = pac.listener_address(visit.listener, scheme) if scheme else ""
         body = pac.pac(home.pac, listener, (self.names.name, self.names.check))
         return Answer(200, page_headers(pac.CONTENT_TYPE), body)
-
-
-def _offered(home: Household) -> Sequence[Anchor]:
-    return home.anchors()[:MAX_ANCHORS]
-
-
-def _file(body: bytes, kind: str, name: str, how: str) -> Answer:
-    return Answer(200, (*page_headers(kind), ("Content-Disposition", f'{how}; filename="{name}"')), body)
 
 
 def _asset(path: str) -> Handler:

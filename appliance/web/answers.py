@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
 
+from appliance.portal.pages import day
 from appliance.telemetry.health import Health, State
 from appliance.web import show
 
@@ -33,10 +34,14 @@ class Answers:
     def __init__(self, health: Callable[[], Health]) -> None:
         self._health = health
         self._templates = Environment(
-            loader=PackageLoader("appliance.web"), autoescape=True, undefined=StrictUndefined,
+            loader=ChoiceLoader(
+                [PackageLoader("appliance.web"), PrefixLoader({"portal": PackageLoader("appliance.portal")})]
+            ),
+            autoescape=True, undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
         self._templates.filters.update(show.FILTERS)
+        self._templates.filters["day"] = day
 
     async def page(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
         """A page with its frame: navigation, and a banner when health is not ok."""

@@ -13,6 +13,7 @@ from appliance.storage.sqlite import StoreError
 from appliance.web.answers import Answers, Fault
 from appliance.web.audit import AuditPages, Busy
 from appliance.web.guard import KnownHost, SafeHeaders, SameOrigin
+from appliance.web.install import InstallPages
 from appliance.web.login import START, LoginPages
 from appliance.web.revocation import RevocationPages
 from appliance.web.services import Services
@@ -55,7 +56,7 @@ def _handlers(answers: Answers, audit: AuditPages) -> dict[Any, Any]:
 def routes(services: Services, answers: Answers, sessions: Sessions, audit: AuditPages) -> list[Route]:
     """Every path there is; docs/admin.md names them all, and a test fails for one that is not there."""
     login, system = LoginPages(answers, sessions, services.verifier), SystemPages(services)
-    tenants, static = TenantPages(services, answers), StaticFiles(answers)
+    tenants, static, install = TenantPages(services, answers), StaticFiles(answers), InstallPages(services, answers)
     return [
         Route("/", _start),
         Route("/login", login.form, methods=["GET"]),
@@ -67,6 +68,8 @@ def routes(services: Services, answers: Answers, sessions: Sessions, audit: Audi
         Route("/audit/{event_id}", audit.event_page),
         Route("/tenants", tenants.list_page),
         Route("/tenants.json", tenants.list_json),
+        Route("/tenants/{tenant_id}/install", install.page),
+        Route("/tenants/{tenant_id}/install/{file}", install.file),
         Route("/ca/{file}", tenants.certificate),
         Route("/api/v1/audit", audit.list_json),
         Route("/api/v1/audit/{event_id}", audit.event_json),

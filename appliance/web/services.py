@@ -7,6 +7,7 @@ from typing import Protocol
 from appliance.audit.query.filter import AuditQuery
 from appliance.control.token import Verifier
 from appliance.domain.clock import Clock, SystemClock
+from appliance.portal.files import Household
 from appliance.telemetry.health import Health
 
 
@@ -72,4 +73,8 @@ class Services:
     workers: tuple[str, ...] = ()
     revocations: Revocations | None = None
     draining: Callable[[], bool] = lambda: False
+    portal: str = ""
+    """The fixed name of the pages that clients see; empty without them."""
+    households: Mapping[str, Household] = field(default_factory=dict)
+    """What each tenant's clients are offered to install."""
     clock: Clock = field(default_factory=SystemClock)

@@ -13,9 +13,10 @@ from appliance.domain.facts import ClientFacts
 from appliance.domain.ids import TenantId
 from appliance.domain.notes import ConnNotes, TaskNotes
 from appliance.domain.reason import Reason
+from appliance.portal.files import Household
 from appliance.portal.names import PortalNames
 from appliance.portal.routes import Route
-from appliance.portal.site import Household, Site
+from appliance.portal.site import Site
 from appliance.portal.visit import Answer, Visit
 from tests.addons.flows import conn, flow, page
 from tests.appliance.engine.gates import Place, tenant

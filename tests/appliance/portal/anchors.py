@@ -7,9 +7,10 @@ from appliance.config.portal import Pac
 from appliance.domain.ids import TenantId
 from appliance.domain.target import Target
 from appliance.portal.anchor import Anchor
+from appliance.portal.files import Household
 from appliance.portal.names import PortalNames
 from appliance.portal.routes import Route
-from appliance.portal.site import Household, Site
+from appliance.portal.site import Site
 from appliance.portal.visit import Answer, Via, Visit
 from certs.authority import Authority
 

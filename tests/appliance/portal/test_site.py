@@ -10,8 +10,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+from appliance.portal.files import MAX_ANCHORS
 from appliance.portal.routes import Route
-from appliance.portal.site import MAX_ANCHORS
 from appliance.portal.visit import Answer, Via, Visit
 from certs.authority import Authority
 from tests.appliance.portal.anchors import NAME, A, B, ask, header, offered, site

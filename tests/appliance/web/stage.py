@@ -15,6 +15,9 @@ from appliance.audit.query.search import AuditSearch
 from appliance.audit.record import to_event
 from appliance.control import token
 from appliance.domain.clock import ManualClock
+from appliance.domain.ids import TenantId
+from appliance.portal.anchor import Anchor
+from appliance.portal.files import Household
 from appliance.storage.sqlite import SqliteStore
 from appliance.telemetry.health import Component, Health, Process, State
 from appliance.web.answers import Answers
@@ -28,6 +31,8 @@ from tests.appliance.web.client import Client
 
 PEM = b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 DER = b"\x30\x03\x02\x01\x01"
+
+ANCHOR = Anchor("main", "Test CA", "CN=Test <CA>", "AB:CD", "EF:01", START, START + 86400, PEM, DER, b"p12")
 
 
 def process(name: str, state: State = State.OK, detail: str = "", *, stale: bool = False) -> Process:
@@ -88,6 +93,7 @@ def stage(folder: Path, hosts: HostNames | None = None) -> Iterator[Stage]:
             "acme": TenantCard("acme", "Acme <Corp>", "active", ("10.0.0.0/8",), (".acme.test",), ca),
             "lost": TenantCard("lost", "", "suspended", (), (), None),
         },
+        portal="arcus.internal", households={"acme": Household(TenantId("acme"), "Acme <Corp>", lambda: (ANCHOR,))},
         workers=("worker-0", "worker-1"), draining=lambda: made.draining, clock=clock,
     )  # fmt: skip
     made = Stage(store, plain, services, clock)

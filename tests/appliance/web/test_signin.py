@@ -13,7 +13,7 @@ from tests.appliance.web.stage import Stage, events, every_route
 pytestmark = pytest.mark.security
 
 OPEN = {"/login", "/health", "/ready", "/metrics", "/static/{name}", "/pki/{rest:path}"}
-FILLED = {"event_id": "01m7wp7b1h6fk7mwzbsrw00000", "file": "acme.pem", "name": "app.css", "rest": "x"}
+FILLED = {"event_id": "01m7wp7b1h6fk7mwzbsrw00000", "file": "acme.pem", "name": "app.css", "rest": "x", "tenant_id": "acme"}
 
 
 async def test_every_route_is_closed_unless_it_is_named_here(made: Stage) -> None:
