@@ -1,6 +1,6 @@
 """The certificate that the client sees: a leaf of its tenant's CA, following the origin's where that is known and verified."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import cast
 
 from mitmproxy import connection
@@ -19,6 +19,7 @@ from appliance.domain.tls_failure import plain_error
 from certs.authority import PublicAuthority
 from certs.cache import Leaf, LeafCache
 from certs.describe import describe
+from certs.profile import LeafProfile
 
 
 class Forge:
@@ -39,14 +40,24 @@ class Forge:
         self._http2 = http2
         self._clock = clock
 
-    async def tls_start_client(self, data: TlsData) -> None:
-        client = cast(connection.Client, data.conn)
-        conn = conn_of(client)
+    def tls_start_client(self, data: TlsData) -> Awaitable[None] | None:
+        """At once when the leaf is in the cache, which saves a task; otherwise when it is."""
+        conn = conn_of(cast(connection.Client, data.conn))
         tenant = conn.tenant or TenantId("")
         profile = leaf_profile(conn, data.context.server, self._clock.now(), same_key=tenant in self._same_key)
-        cache = self._caches[tenant]
-        leaf = await cache.get(profile)
-        conn.client_tls = _shown(client.sni or "", leaf, cache.authority, self._clock.now())
+        leaf = self._caches[tenant].ready(profile)
+        if leaf is None:
+            return self._start_later(data, tenant, profile)
+        self._start(data, tenant, leaf)
+        return None
+
+    async def _start_later(self, data: TlsData, tenant: TenantId, profile: LeafProfile) -> None:
+        self._start(data, tenant, await self._caches[tenant].get(profile))
+
+    def _start(self, data: TlsData, tenant: TenantId, leaf: Leaf) -> None:
+        client = cast(connection.Client, data.conn)
+        authority = self._caches[tenant].authority
+        conn_of(client).client_tls = _shown(client.sni or "", leaf, authority, self._clock.now())
         data.ssl_conn = self._connection(leaf, tenant, data.context.server)
 
     def _connection(self, leaf: Leaf, tenant: TenantId, server: connection.Server) -> SSL.Connection:

@@ -45,6 +45,10 @@ def unmapped(address: str) -> str:
     return address.removeprefix("::ffff:") if "." in address else address
 
 
+_MAX_TEXT = 320
+"""Longer than any name in its normal form and every other spelling worth remembering."""
+
+
 def normalise_host(text: str) -> str:
     """The normal form of a host as it stands in a URL, a Host field, an SNI or a rule.
 
@@ -52,6 +56,12 @@ def normalise_host(text: str) -> str:
         ValueError: the text is no host name and no IP address (RFC 1123, RFC 3986 section 3.2.2), or an
             address in a spelling that other software reads differently.
     """
+    return _normal(text) if len(text) <= _MAX_TEXT else _normal.__wrapped__(text)
+
+
+@lru_cache(maxsize=4096)
+def _normal(text: str) -> str:
+    # remembered: every step of a connection asks for the same name again
     bracketed = text.startswith("[") and text.endswith("]")
     host = text[1:-1] if bracketed else text
     address = parse_ip(host)

@@ -2,8 +2,8 @@
 
 import hashlib
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from appliance.domain.errors import ClientError
 from appliance.domain.facts import HelloFacts
@@ -14,6 +14,10 @@ _HANDSHAKE = 22
 _CLIENT_HELLO = 1
 _EXT_SNI, _EXT_GROUPS, _EXT_POINT_FORMATS, _EXT_SIGALGS, _EXT_ALPN, _EXT_VERSIONS = 0, 10, 11, 13, 16, 43
 _EXT_ECH = 0xFE0D
+_EXT_TRAITS = (_EXT_GROUPS, _EXT_POINT_FORMATS, _EXT_SIGALGS, _EXT_ALPN, _EXT_VERSIONS)
+_EXTENSION = struct.Struct(">HH")
+_REMEMBERED = 4096
+"""A longer hello is described anew each time: what a client fills the memory with is bounded by 512 of this size."""
 _JA4_VERSIONS = {0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10", 0x0300: "s3"}
 
 
@@ -108,31 +112,62 @@ def _parse_body(message: bytes) -> HelloFacts:
     legacy_version = cursor.number(2)
     cursor.take(32)
     cursor.vector(1)
-    ciphers = _u16s(cursor.vector(2))
+    ciphers = cursor.vector(2)
     cursor.vector(1)
-    extensions = dict(_extensions(cursor.vector(2))) if cursor else {}
-    versions = _supported_versions(extensions) or (legacy_version,)
+    extensions = _extensions(cursor.vector(2)) if cursor else {}
+    describe = _traits if len(message) <= _REMEMBERED else _traits.__wrapped__
+    traits = describe(legacy_version, ciphers, tuple(extensions), *map(extensions.get, _EXT_TRAITS))
     return HelloFacts(
         sni=_server_name(extensions.get(_EXT_SNI)),
-        alpn=_protocols(extensions.get(_EXT_ALPN)),
-        versions=versions,
-        ciphers=ciphers,
-        signature_algorithms=_list16(extensions.get(_EXT_SIGALGS)),
+        alpn=traits.alpn,
+        versions=traits.versions,
+        ciphers=traits.ciphers,
+        signature_algorithms=traits.signature_algorithms,
         has_ech=_EXT_ECH in extensions,
-        ja3=_ja3(legacy_version, ciphers, extensions),
-        ja4=_ja4(max(versions), ciphers, extensions),
+        ja3=traits.ja3,
+        ja4=traits.ja4,
     )
 
 
-def _extensions(data: bytes) -> Iterator[tuple[int, bytes]]:
-    cursor = _Cursor(data)
-    seen = set()
-    while cursor:
-        kind = cursor.number(2)
-        if kind in seen:
+def _extensions(data: bytes) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    pos, end = 0, len(data)
+    while pos < end:
+        if pos + 4 > end:
+            raise ClientError(Reason.BAD_CLIENT_HELLO, "truncated")
+        kind, size = _EXTENSION.unpack_from(data, pos)
+        start, pos = pos + 4, pos + 4 + size
+        if kind in found:
             raise ClientError(Reason.BAD_CLIENT_HELLO, f"extension {kind} twice")
-        seen.add(kind)
-        yield kind, cursor.vector(2)
+        if pos > end:
+            raise ClientError(Reason.BAD_CLIENT_HELLO, "truncated")
+        found[kind] = data[start:pos]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Traits:
+    """What a client's software says with every connection, whoever it talks to."""
+
+    alpn: tuple[str, ...]
+    versions: tuple[int, ...]
+    ciphers: tuple[int, ...]
+    signature_algorithms: tuple[int, ...]
+    ja3: str
+    ja4: str
+
+
+@lru_cache(maxsize=512)
+def _traits(
+    legacy_version: int, suites: bytes, kinds: tuple[int, ...],
+    groups: bytes | None, formats: bytes | None, algorithms: bytes | None, protocols: bytes | None, supported: bytes | None,
+) -> _Traits:  # fmt: skip
+    """Remembered: to hash the two fingerprints cost more than all other parsing together."""
+    ciphers, alpn, signatures = _u16s(suites), _protocols(protocols), _list16(algorithms)
+    versions = _supported_versions(supported) or (legacy_version,)
+    kinds = tuple(kind for kind in kinds if not _is_grease(kind))
+    ja3 = _ja3(legacy_version, ciphers, kinds, _list16(groups), formats)
+    return _Traits(alpn, versions, ciphers, signatures, ja3, _ja4(max(versions), ciphers, kinds, protocols, signatures))
 
 
 def _u16s(data: bytes) -> tuple[int, ...]:
@@ -148,8 +183,7 @@ def _list16(data: bytes | None) -> tuple[int, ...]:
     return _u16s(_Cursor(data).vector(2)) if data else ()
 
 
-def _supported_versions(extensions: dict[int, bytes]) -> tuple[int, ...]:
-    data = extensions.get(_EXT_VERSIONS)
+def _supported_versions(data: bytes | None) -> tuple[int, ...]:
     return _u16s(_Cursor(data).vector(1)) if data else ()
 
 
@@ -178,21 +212,19 @@ def _protocols(data: bytes | None) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _ja3(version: int, ciphers: tuple[int, ...], extensions: dict[int, bytes]) -> str:
-    kinds = [kind for kind in extensions if not _is_grease(kind)]
-    formats = extensions.get(_EXT_POINT_FORMATS, b"\0")[1:]
-    fields = (ciphers, kinds, _list16(extensions.get(_EXT_GROUPS)), formats)
+def _ja3(version: int, ciphers: tuple[int, ...], kinds: tuple[int, ...], groups: tuple[int, ...], formats: bytes | None) -> str:
+    fields = (ciphers, kinds, groups, (formats or b"\0")[1:])
     text = f"{version}," + ",".join("-".join(map(str, field)) for field in fields)
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def _ja4(version: int, ciphers: tuple[int, ...], extensions: dict[int, bytes]) -> str:
-    kinds = [kind for kind in extensions if not _is_grease(kind)]
-    ends = _ja4_alpn(extensions.get(_EXT_ALPN))
-    head = f"t{_JA4_VERSIONS.get(version, '00')}{'d' if _EXT_SNI in extensions else 'i'}"
-    head += f"{min(len(ciphers), 99):02}{min(len(kinds), 99):02}{ends}"
+def _ja4(
+    version: int, ciphers: tuple[int, ...], kinds: tuple[int, ...], protocols: bytes | None, signatures: tuple[int, ...]
+) -> str:
+    head = f"t{_JA4_VERSIONS.get(version, '00')}{'d' if _EXT_SNI in kinds else 'i'}"
+    head += f"{min(len(ciphers), 99):02}{min(len(kinds), 99):02}{_ja4_alpn(protocols)}"
     rest = ",".join(sorted(f"{kind:04x}" for kind in kinds if kind not in (_EXT_SNI, _EXT_ALPN)))
-    algorithms = ",".join(f"{value:04x}" for value in _list16(extensions.get(_EXT_SIGALGS)))
+    algorithms = ",".join(f"{value:04x}" for value in signatures)
     tail = f"{rest}_{algorithms}" if algorithms else rest
     return f"{head}_{_hash12(','.join(sorted(f'{value:04x}' for value in ciphers)))}_{_hash12(tail)}"
 

@@ -1,12 +1,33 @@
-"""mitmproxy's context, forked for each request without its waste."""
+"""mitmproxy's context and connections, without what costs time for each connection and request."""
 
 from typing import Self
 
+from mitmproxy import options as moptions
+from mitmproxy.connection import Client, Server
 from mitmproxy.proxy.context import Context
+
+
+class TaskClient(Client):
+    """One object for one connection, so identity is equality: connections are keys of every table on the hot path, and the
+    base class hashes and compares 36 characters of an id each time."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+class TaskServer(Server):
+    """As ``TaskClient``, towards a server."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
 
 class TaskContext(Context):
     """The base class makes a server for each fork, with an id of random octets, and throws it away: 20 us of each request."""
+
+    def __init__(self, client: Client, options: moptions.Options) -> None:
+        self.client, self.options, self.layers = client, options, []
+        self.server = TaskServer(address=None, transport_protocol=client.transport_protocol)
 
     def fork(self) -> Self:
         """The same client, options and server; layers of its own."""

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, cast
 
 from mitmproxy import options as moptions
-from mitmproxy.connection import Client, Connection, ConnectionState, Server
+from mitmproxy.connection import Connection, ConnectionState, Server
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import commands, events, layer, server
 
@@ -23,7 +23,7 @@ from appliance.domain.errors import TaskError
 from appliance.domain.notes import ConnNotes, EscapeNotes
 from appliance.domain.reason import Reason
 from appliance.egress.escaper import Dialed
-from appliance.engine.context import TaskContext
+from appliance.engine.context import TaskClient, TaskContext
 from appliance.engine.hooks import HookTable
 from appliance.engine.inline_tls import InlineTls, inlined
 from appliance.engine.options import LayerOptions
@@ -67,7 +67,7 @@ class TaskHandler(server.ConnectionHandler):
         phases: Phases,
         choose: Callable[[layer.NextLayer], None],
     ) -> None:
-        client = Client(
+        client = TaskClient(
             peername=(conn.client.ip, conn.client.port),
             sockname=(conn.client.listen_ip, conn.client.listen_port),
             timestamp_start=conn.started,

@@ -115,20 +115,20 @@ async def _read_head(session: Session) -> RequestHead | None:
     timeouts, limits, reader = session.config.timeouts, session.config.limits, session.stream.reader
     async with asyncio.timeout(timeouts.client_idle):
         data = await reader.peek(1)
+    # usually it is there as a whole, and needs no deadline
+    if not data or (head := read_head(data, limits)) is not None:
+        return head if data else None
     try:
         async with asyncio.timeout(timeouts.header):
-            scanned = 0
-            while data:
-                head = read_head(data, limits, scanned=scanned)
-                if head is not None:
-                    return head
+            while True:
                 longer = await reader.peek_more(len(data))
                 if longer == data:
                     raise ClientError(Reason.CLIENT_CLOSED, "inside a header")
-                data, scanned = longer, len(data)
+                if (head := read_head(longer, limits, scanned=len(data))) is not None:
+                    return head
+                data = longer
     except TimeoutError as error:
         raise ClientError(Reason.HEADER_TIMEOUT) from error
-    return None
 
 
 async def _connect(session: Session, head: RequestHead) -> bool:

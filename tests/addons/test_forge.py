@@ -37,8 +37,18 @@ def believing(authority: Authority, host: str, alpn: list[bytes]) -> SSL.Connect
 async def forged(place: Place, authority: Authority, clock: ManualClock) -> tuple[Forge, Any]:
     forge = Forge({A: LeafCache(authority, 10, 60, clock)}, place.http2, clock, place.count)
     data = place.data(place.client)
-    await forge.tls_start_client(data)
+    pending = forge.tls_start_client(data)
+    assert pending is not None
+    await pending
     return forge, data
+
+
+async def test_tls_04_a_leaf_in_the_cache_is_not_waited_for(authority: Authority, clock: ManualClock) -> None:
+    place = Place(conn(hello=HelloFacts("www.example.test")))
+    forge, first = await forged(place, authority, clock)
+    second = place.data(place.client)
+    assert forge.tls_start_client(second) is None
+    assert second.ssl_conn.get_context() is first.ssl_conn.get_context()
 
 
 async def test_the_client_gets_a_leaf_for_the_name_it_asked_for(authority: Authority, clock: ManualClock) -> None:

@@ -37,6 +37,17 @@ def counted(cache: LeafCache) -> tuple[int, int, int, int]:
     return counters.hits, counters.misses, counters.joined, counters.signed
 
 
+async def test_tls_04_a_ready_leaf_counts_as_a_hit(cache: LeafCache, clock: ManualClock) -> None:
+    wanted = profile("www.example.com")
+    assert cache.ready(wanted) is None
+    leaf = await cache.get(wanted)
+    assert cache.ready(wanted) is leaf
+    assert (cache.counters.hits, cache.counters.misses) == (1, 1)
+    clock.advance(3600)
+    assert cache.ready(wanted) is None
+    assert cache.counters.expired == 1
+
+
 async def test_tls_04_the_second_call_signs_nothing(cache):
     first, second = await cache.get(profile("a.test")), await cache.get(profile("a.test"))
     assert first is second

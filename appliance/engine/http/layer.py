@@ -19,6 +19,7 @@ from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import RequestHeaders
 
 from appliance.config.server import Limits
+from appliance.engine.context import TaskServer
 from appliance.engine.http.client1 import StrictHttp1Client
 from appliance.engine.http.client2 import StrictHttp2Client
 from appliance.engine.http.h2meter import Clock
@@ -181,7 +182,7 @@ class StrictHttpLayer(HttpLayer):
         context = self.context.fork()
         stack = tunnel.LayerStack()
         if not use_given:
-            context.server = Server(address=event.address, transport_protocol=event.transport_protocol)
+            context.server = TaskServer(address=event.address, transport_protocol=event.transport_protocol)
             if event.tls:
                 context.server.sni = self._server_name(event)
                 stack /= ServerTls(context)
