@@ -11,7 +11,7 @@ from appliance.domain.clock import Clock, SystemClock
 from appliance.domain.hostmatch import domain_matcher
 from appliance.domain.reason import Reason
 from appliance.domain.target import normalise_host, parse_ip
-from certs import client_certificate, rules, staple, webpki
+from certs import client_certificate, encoding, rules, staple, webpki
 from certs.describe import names
 from certs.floor import TlsFloor
 from certs.handshake_failure import handshake_verdict
@@ -158,6 +158,7 @@ class UpstreamTrust:
         context.set_ocsp_client_callback(self._judge_staple)
         self._roots.load_into(context)
         client_certificate.watch(context)
+        encoding.watch(context)
         store = context.get_cert_store()
         if store is None:
             raise TrustError(None, "the TLS library gave no store for the roots")
@@ -214,6 +215,8 @@ class UpstreamTrust:
         if state.top is None:
             state.top = depth
         yield from self._by_name(raw, depth)
+        if depth == 0 and state.misencoded:
+            yield Verdict(Reason.UPSTREAM_CERT_MALFORMED, state.misencoded, certificate=rules.parse(raw, depth)[0])
         if depth != state.top:
             # not for the anchor: roots are trusted by configuration, and old ones break today's rules
             yield from rules.check(raw, depth, state.host)

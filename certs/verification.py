@@ -38,6 +38,8 @@ class Verification:
     """Depth of the trust anchor; 0 when the leaf itself is trusted."""
     chain: list[x509.Certificate] = field(default_factory=list)
     """What OpenSSL has accepted so far, leaf first."""
+    misencoded: str = ""
+    """What is wrong with how the leaf was written on the wire."""
     asked: bool = False
     """The server wants a certificate of the client."""
 
