@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from mitmproxy.connection import Client
+from mitmproxy.connection import Client, Server
 from mitmproxy.http import Headers, HTTPFlow, Response
 from OpenSSL import SSL
 
@@ -34,6 +34,11 @@ type Pages = Callable[[TaskNotes, str], PageLike]
 def conn_of(client: Client) -> ConnNotes:
     """The notes of a client connection; the handler put them there."""
     return cast(ConnNotes, client.arcus)  # type: ignore[attr-defined]
+
+
+def verified_name(client: Client, server: Server) -> str:
+    """The name that a server's certificate has to be for; empty when none is known."""
+    return server.sni or client.sni or (server.address[0] if server.address else "")
 
 
 def task_of(flow: HTTPFlow) -> TaskNotes:

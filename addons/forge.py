@@ -13,7 +13,7 @@ from addons.likeness import leaf_profile
 from addons.tls_session import agreed
 from appliance.domain.clock import Clock
 from appliance.domain.ids import TenantId
-from appliance.domain.notes import TlsNotes
+from appliance.domain.notes import ConnNotes, TlsNotes
 from appliance.domain.reason import Reason
 from appliance.domain.tls_failure import plain_error
 from certs.authority import PublicAuthority
@@ -21,10 +21,14 @@ from certs.cache import Leaf, LeafCache
 from certs.describe import describe
 from certs.profile import LeafProfile
 
+UNTRUSTED_CA = "untrusted_ca"
+"""``TlsNotes.action``, on both sides."""
+
 
 class Forge:
     """``caches``: the leaf cache of each tenant's CA. ``http2``: the tenants that may speak it. ``same_key``: the tenants
-    whose leaves follow the origin's kind of key."""
+    whose leaves follow the origin's kind of key. ``untrusted``: the caches of the CAs that no client trusts, for origins
+    that are to look as bad as they are."""
 
     def __init__(
         self,
@@ -33,8 +37,10 @@ class Forge:
         clock: Clock,
         count: HandshakeCount,
         same_key: frozenset[TenantId] = frozenset(),
+        untrusted: Mapping[TenantId, LeafCache] | None = None,
     ) -> None:
         self._same_key = same_key
+        self._untrusted = untrusted or {}
         self._caches = caches
         self._count = count
         self._http2 = http2
@@ -45,19 +51,28 @@ class Forge:
         conn = conn_of(cast(connection.Client, data.conn))
         tenant = conn.tenant or TenantId("")
         profile = leaf_profile(conn, data.context.server, self._clock.now(), same_key=tenant in self._same_key)
-        leaf = self._caches[tenant].ready(profile)
+        cache = self._cache(conn, data.context.server)
+        leaf = cache.ready(profile)
         if leaf is None:
-            return self._start_later(data, tenant, profile)
-        self._start(data, tenant, leaf)
+            return self._start_later(data, cache, profile)
+        self._start(data, cache, leaf)
         return None
 
-    async def _start_later(self, data: TlsData, tenant: TenantId, profile: LeafProfile) -> None:
-        self._start(data, tenant, await self._caches[tenant].get(profile))
+    async def _start_later(self, data: TlsData, cache: LeafCache, profile: LeafProfile) -> None:
+        self._start(data, cache, await cache.get(profile))
 
-    def _start(self, data: TlsData, tenant: TenantId, leaf: Leaf) -> None:
+    def _cache(self, conn: ConnNotes, server: connection.Server) -> LeafCache:
+        """Of the tenant's CA; of one that nobody trusts where the server passed only on the condition that this is seen."""
+        tenant = conn.tenant or TenantId("")
+        as_bad = server.tls_established and conn.server_tls is not None and conn.server_tls.action == UNTRUSTED_CA
+        return (self._untrusted if as_bad else self._caches)[tenant]
+
+    def _start(self, data: TlsData, cache: LeafCache, leaf: Leaf) -> None:
         client = cast(connection.Client, data.conn)
-        authority = self._caches[tenant].authority
-        conn_of(client).client_tls = _shown(client.sni or "", leaf, authority, self._clock.now())
+        conn = conn_of(client)
+        tenant = conn.tenant or TenantId("")
+        conn.client_tls = _shown(client.sni or "", leaf, cache.authority, self._clock.now())
+        conn.client_tls.action = "" if cache is self._caches[tenant] else UNTRUSTED_CA
         data.ssl_conn = self._connection(leaf, tenant, data.context.server)
 
     def _connection(self, leaf: Leaf, tenant: TenantId, server: connection.Server) -> SSL.Connection:

@@ -1,27 +1,38 @@
 """TLS towards the server: verified against the tenant's trust, and named when it is not good."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
+from cryptography import x509
 from mitmproxy import connection
 from mitmproxy.tls import TlsData
+from OpenSSL import SSL
 
-from addons.carry import HandshakeCount, conn_of, resumed
+from addons.carry import HandshakeCount, conn_of, resumed, verified_name
 from addons.tls_session import agreed, server_asked
+from addons.tolerance import Matrices, Tolerance
 from appliance.domain.ids import TenantId
 from appliance.domain.notes import ConnNotes, TlsNotes
 from appliance.domain.reason import Reason
+from appliance.domain.target import normalise_host
 from appliance.domain.tls_failure import TlsFailure, plain_error, server_category
 from certs.describe import describe
-from certs.trust import UpstreamTrust
+from certs.trust import UpstreamTrust, accepted
 from certs.verification import sent_chain
 
 
 class UpstreamTls:
-    """``trusts``: whom each tenant believes."""
+    """``trusts``: whom each tenant believes. ``matrices``: what passes although it should not be believed."""
 
-    def __init__(self, trusts: Mapping[TenantId, UpstreamTrust], http2: frozenset[TenantId], count: HandshakeCount) -> None:
+    def __init__(
+        self,
+        trusts: Mapping[TenantId, UpstreamTrust],
+        matrices: Matrices,
+        http2: frozenset[TenantId],
+        count: HandshakeCount,
+    ) -> None:
         self._trusts = trusts
+        self._matrices = matrices
         self._count = count
         self._http2 = http2
 
@@ -30,14 +41,17 @@ class UpstreamTls:
         client = data.context.client
         conn = conn_of(client)
         tenant = conn.tenant or TenantId("")
-        server.sni = server.sni or client.sni or (server.address[0] if server.address else None)
+        server.sni = verified_name(client, server) or None
         server.alpn_offers = _offers(client, tenant in self._http2)
-        data.ssl_conn = self._trusts[tenant].connection(server.sni or "", server.alpn_offers)
+        tolerance = self._matrices.tolerance(conn, server, normalise_host(server.sni or ""))
+        data.ssl_conn = self._trusts[tenant].connection(tolerance.host, server.alpn_offers, tolerance)
 
     def tls_established_server(self, data: TlsData) -> None:
         conn = conn_of(data.context.client)
         notes = conn.server_tls = _notes(data)
         notes.verify = "ok"
+        if data.ssl_conn is not None and (faults := accepted(data.ssl_conn)):
+            _tolerance(data.ssl_conn).note(notes, faults)
         server = cast(connection.Server, data.conn)
         self._count("server", Reason.OK, (server.timestamp_tls_setup or 0.0) - (server.timestamp_tcp_setup or 0.0))
 
@@ -56,9 +70,8 @@ class UpstreamTls:
         if data.ssl_conn is None:
             return Reason.UPSTREAM_TLS_FAILED, notes.error
         verdict = self._trusts[conn.tenant or TenantId("")].verdict(data.ssl_conn, error)
-        if verdict.certificate is not None and notes.certificate is None:
-            notes.certificate = describe(verdict.certificate)
-        notes.chain_sha256 = notes.chain_sha256 or tuple(describe(each).sha256 for each in sent_chain(data.ssl_conn)[:10])
+        _describe_chain(notes, sent_chain(data.ssl_conn))
+        _tolerance(data.ssl_conn).refused(notes, verdict)
         if server_category(notes) is TlsFailure.MTLS:
             return Reason.UPSTREAM_CLIENT_CERT, notes.error
         return verdict.reason, plain_error(verdict.detail)
@@ -85,9 +98,16 @@ def _notes(data: TlsData) -> TlsNotes:
         resumed=resumed(data.ssl_conn),
         asked_certificate=server_asked(data.ssl_conn),
     )
-    chain = [cert.to_cryptography() for cert in server.certificate_list]
+    _describe_chain(notes, [cert.to_cryptography() for cert in server.certificate_list])
+    return notes
+
+
+def _describe_chain(notes: TlsNotes, chain: Sequence[x509.Certificate]) -> None:
     if chain:
         described = [describe(certificate) for certificate in chain[:10]]
         notes.certificate = described[0]
         notes.chain_sha256 = tuple(each.sha256 for each in described)
-    return notes
+
+
+def _tolerance(ssl_conn: SSL.Connection) -> Tolerance:
+    return cast(Tolerance, ssl_conn.get_app_data().tolerates)

@@ -17,6 +17,18 @@ class StatePaths:
         return self.ca / name / "ca.pem"
 
     @property
+    def untrusted_ca(self) -> Path:
+        return self.root / "untrusted-ca"
+
+    @property
+    def proceed_key(self) -> Path:
+        return self.root / "keys" / "proceed"
+
+    @property
+    def grants(self) -> Path:
+        return self.root / "grants"
+
+    @property
     def spool(self) -> Path:
         return self.root / "spool"
 

@@ -16,6 +16,7 @@ from addons.headers import Headers
 from addons.identify import Identify
 from addons.parent import Parent
 from addons.portal import Portal
+from addons.proceed import Proceed
 from addons.record import Record
 from addons.resumption import Resumption
 from addons.scanning import Scanning
@@ -29,6 +30,7 @@ from appliance.app.parts import drain_seconds, own_listeners, stop_on
 from appliance.app.paths import StatePaths
 from appliance.app.portal import site
 from appliance.app.traffic import Traffic, both
+from appliance.app.upstream import Upstream, certificate_matrix
 from appliance.audit.recorder import Recorder
 from appliance.audit.spool import Spool
 from appliance.config.auditor import Auditor
@@ -64,7 +66,6 @@ from appliance.tenancy.quota import ConnectionQuota
 from appliance.tenancy.registry import TenantRegistry
 from appliance.tenancy.resolve import TenantResolver
 from certs.cache import LeafCache
-from certs.trust import UpstreamTrust
 from certs.upstream_sessions import UpstreamSessions
 from icap.client import IcapService
 
@@ -110,7 +111,11 @@ class _Build:
         self.site = site(config, {name: [each] for name, each in self.authorities.items()})
         self.lists = compile_lists(config.host_list)
         self.auditors = {auditor.name: auditor for auditor in config.auditor}
-        self.pages = PageMaker({TenantId(tenant.tenant_id): tenant for tenant in config.tenant}, self._challenge).page
+        self.upstream = Upstream(config, self.authorities, self.clock)
+        self.grants = self.upstream.grants()
+        self.warnings = self.upstream.warnings(self.grants)
+        tenants = {TenantId(tenant.tenant_id): tenant for tenant in config.tenant}
+        self.pages = PageMaker(tenants, self._challenge, self.warnings.offer).page
         self.registry = Registry.from_config(config.escaper, config.resolver, own_listeners(config), self.clock)
         self.dialer = Dialer(self.registry, lambda: PeekReader(SERVER_READ_LIMIT))
         self.icap: dict[tuple[str, str], IcapService] = {}
@@ -121,7 +126,7 @@ class _Build:
         self.access = AccessPolicy.compile(config.tenant, config.user_group)
         self.quota = ConnectionQuota(config.tenant)
         self.gate = self._gate()
-        self.trusts = self._per_tenant(self._trust)
+        self.trusts = self.upstream.trusts()
         self.survey = Survey(self._dial, self._surveyors(), self.gate.escaper, self.clock)
         self.gauges = Gauges(self.metrics, self._watched())
 
@@ -153,20 +158,12 @@ class _Build:
     def _view(self, tenant_id: str) -> TenantView:
         tenant = next(each for each in self.config.tenant if each.tenant_id == tenant_id)
         auditor = self.auditors[tenant.auditor]
-        return TenantView(tenant, auditor, DecryptPolicy.compile(auditor, self.lists))
+        return TenantView(tenant, auditor, DecryptPolicy.compile(auditor, self.lists), certificate_matrix(auditor))
 
     # -- services of each tenant --
 
     def _per_tenant[T](self, make: Callable[[Auditor], T]) -> dict[TenantId, T]:
         return {TenantId(tenant.tenant_id): make(self.auditors[tenant.auditor]) for tenant in self.config.tenant}
-
-    def _trust(self, auditor: Auditor) -> UpstreamTrust:
-        interception = auditor.tls_interception
-        trust = interception.upstream_trust if interception else None
-        excluded = {identity for each in self.authorities.values() for identity in each.identities}
-        return UpstreamTrust(
-            list(trust.ca_files) if trust else [], system_roots=trust.system_roots if trust else True, exclude=excluded
-        )
 
     def _surveyors(self) -> dict[TenantId, Surveyor]:
         def config(auditor: Auditor) -> SurveyConfig:
@@ -236,11 +233,12 @@ class _Build:
         return [
             Identify(self.gate, self.pages, lambda: self.recorder.full, self._for_portal),
             Portal(self.site),
+            Proceed(self.warnings, self.pages),
             Access(self.gate, self.pages),
             Parent(self.pages),
             Adapt(self._per_tenant(self._scanning), self.pages, self.traffic.scan),
             Headers(),
-            UpstreamTls(self.trusts, http2, self.traffic.handshake),
+            UpstreamTls(self.trusts, self.upstream.matrices(self.grants), http2, self.traffic.handshake),
             Resumption(UpstreamSessions(self.clock), self._session_ages(), self.traffic.session),
             self._forge(http2),
             record,
@@ -251,7 +249,7 @@ class _Build:
         cas = {TenantId(tenant.tenant_id): tenant.ca for tenant in self.config.tenant}
         caches = {tenant: self.leaves[ca] for tenant, ca in cas.items()}
         followers = frozenset(tenant for tenant, ca in cas.items() if ca in same_key)
-        return Forge(caches, http2, self.clock, self.traffic.handshake, followers)
+        return Forge(caches, http2, self.clock, self.traffic.handshake, followers, self.upstream.untrusted_leaves())
 
     def _session_ages(self) -> dict[TenantId, float]:
         """For how long each tenant's sessions with servers are kept; tenants that never resume are left out."""

@@ -2,9 +2,13 @@
 
 from typing import Literal
 
+from pydantic import model_validator
+
 from appliance.config.decrypt_rule import DecryptRule
 from appliance.config.resumption import UpstreamSessions
 from appliance.config.survey import Survey
+from appliance.config.upstream_certificates import UpstreamCertificates
+from appliance.config.upstream_tls import UpstreamTls
 from appliance.config.values import Domain, FilePath, Node
 
 
@@ -15,6 +19,9 @@ class UpstreamTrust(Node):
     """PEM files with further roots."""
     system_roots: bool = True
     """Trust the roots of this machine."""
+    strict: bool = False
+    """Demand the public web's profile as well: RFC 5280 to the letter, key identifiers everywhere. Private CAs made by
+    hand often fall short of it."""
 
 
 class TlsInterception(Node):
@@ -22,6 +29,10 @@ class TlsInterception(Node):
 
     upstream_trust: UpstreamTrust = UpstreamTrust()
     """Whom to trust upstream."""
+    upstream_certificates: UpstreamCertificates = UpstreamCertificates()
+    """What happens when a server's certificate is bad."""
+    upstream_tls: UpstreamTls = UpstreamTls()
+    """The least that a server's TLS must offer."""
     rules: list[DecryptRule] = []
     """Asked in order; the first match decides."""
     splice: list[Domain] = []
@@ -38,3 +49,14 @@ class TlsInterception(Node):
     """TLS sessions with servers that are used again."""
     survey: Survey = Survey()
     """How a server is looked at before a rule that depends on its certificate decides."""
+
+    @model_validator(mode="after")
+    def _decided_before_the_leaf(self) -> "TlsInterception":
+        if self.connection_strategy == "lazy":
+            for action in ("untrusted_ca", "splice"):
+                if self.upstream_certificates.uses(action):
+                    raise ValueError(
+                        f"upstream_certificates: {action} needs connection_strategy eager: "
+                        "with lazy the client has its leaf before the server is known"
+                    )
+        return self

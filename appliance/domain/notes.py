@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from appliance.domain.decision import Decision, TlsDecision
 from appliance.domain.facts import ClientFacts, HelloFacts, UserFacts
 from appliance.domain.ids import TaskId, TenantId, new_task_id
+from appliance.domain.proceed import Warned
 from appliance.domain.reason import Reason
 from appliance.domain.target import Target
 from appliance.domain.verdict import ScanVerdict
@@ -41,7 +42,15 @@ class TlsNotes:
     sni: str = ""
     resumed: bool = False
     verify: str = ""
-    """``ok``, or why verification failed."""
+    """``ok``, or why verification failed, or would have."""
+    causes: tuple[str, ...] = ()
+    """Reason words of every fault that was found in the certificates, the first one first."""
+    action: str = ""
+    """What was done about them: block, warn, untrusted_ca, splice, allow, or ``proceeded`` where a person went on."""
+    rule: str = ""
+    """The exception or setting that said so."""
+    warned: Warned | None = None
+    """What a person may accept on the page, where ``action`` is ``warn``."""
     error: str = ""
     certificate: CertNotes | None = None
     chain_sha256: tuple[str, ...] = ()
@@ -138,6 +147,8 @@ class TaskNotes:
     referer: str = ""
     request_type: str = ""
     response_type: str = ""
+    navigation: bool = False
+    """A browser loads it to show it to a person (W3C Fetch Metadata)."""
     status: int = 0
     """The status sent to the client; 0 when none was."""
     upstream_status: int = 0

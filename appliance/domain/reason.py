@@ -222,6 +222,20 @@ class Reason(Enum):
     SOURCE_DENIED = "source_denied", _About(403, Source.POLICY, "The user may not connect from this address.")
     PORT_DENIED = "port_denied", _About(403, Source.POLICY, "The destination port is not allowed.")
     HOST_DENIED = "host_denied", _About(403, Source.POLICY, "The destination host is not allowed.")
+    PROCEED_INVALID = (
+        "proceed_invalid",
+        _About(403, Source.POLICY, "The button of the warning page was not ours, or was changed."),
+    )
+    PROCEED_EXPIRED = "proceed_expired", _About(403, Source.POLICY, "The warning page is too old. Load the site again.")
+    PROCEED_FOREIGN = (
+        "proceed_foreign",
+        _About(403, Source.POLICY, "The warning page was shown to another client or user, or for another site."),
+    )
+    PROCEED_CROSS_SITE = (
+        "proceed_cross_site",
+        _About(403, Source.POLICY, "Another site tried to press the warning page's button."),
+    )
+    PROCEED_FULL = "proceed_full", _About(503, Source.INTERNAL, "Too many warnings have been accepted. Try again later.")
     POLICY_BLOCKED = "policy_blocked", _About(403, Source.POLICY, "A policy blocks this request.")
     POLICY_REDIRECTED = "policy_redirected", _About(302, Source.POLICY, "A policy redirects this request.")
     DECRYPT_BLOCKED = "decrypt_blocked", _About(403, Source.POLICY, "A decryption rule blocks this connection.")

@@ -21,6 +21,7 @@ from appliance.identity import schemes
 from appliance.identity.authenticator import Authenticator
 from appliance.policy.access import AccessPolicy
 from appliance.policy.decrypt import DecryptPolicy
+from appliance.policy.upstream_certificates import CertificateMatrix
 from appliance.portal.names import NO_PORTAL, PortalNames
 from appliance.tenancy.quota import ConnectionQuota
 from appliance.tenancy.registry import TenantRegistry
@@ -34,6 +35,7 @@ class TenantView:
     config: Tenant
     auditor: Auditor
     decrypt: DecryptPolicy
+    certificates: CertificateMatrix
 
 
 class Gate:

@@ -18,6 +18,7 @@ from appliance.domain.facts import HelloFacts
 from appliance.domain.notes import TaskNotes
 from appliance.domain.reason import Reason
 from appliance.domain.target import Target, parse_ip
+from appliance.engine import bad_certificate
 from appliance.engine.clienthello import Progress
 from appliance.engine.decision import decide_tls
 from appliance.engine.layers import intercepting_stack
@@ -99,7 +100,11 @@ async def _tls(session: Session, target: Target, hello: HelloFacts) -> None:
     decision = conn.tls_decision = await decide_tls(session, target, names, conn.tunnel_decision)
     if decision.action is TlsAction.BLOCK:
         await _block_tls(session, target, hello, decision, conn.tunnel_decision)
-    elif decision.action is TlsAction.SPLICE:
+        return
+    if decision.action is TlsAction.INTERCEPT and conn.tunnel_decision.allowed:
+        bad = await bad_certificate.spliced(session, target, hello, time.time())
+        decision = conn.tls_decision = bad or decision
+    if decision.action is TlsAction.SPLICE:
         await _splice_tls(session, target, hello, conn.tunnel_decision)
     else:
         await _intercept_tls(session, target, hello, conn.tunnel_decision)

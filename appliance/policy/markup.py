@@ -31,24 +31,36 @@ dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere;font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 a{color:var(--link)}
 .contact{margin:0}
+form{margin:0 0 1rem}
+button{font:inherit;padding:.5rem 1rem;border:1px solid var(--line);border-radius:.4rem;background:none;color:var(--soft);
+cursor:pointer}
+button:hover,button:focus{color:var(--mark);border-color:var(--mark)}
 @media (max-width:32rem){main{padding:1.25rem}dl{grid-template-columns:1fr;gap:.1rem}dd{margin-bottom:.5rem}}
 @media print{body{display:block;background:none}main{border:0}}
 """
 
 _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 
-CONTENT_SECURITY_POLICY: Final = "; ".join(
-    (
-        "default-src 'none'",
-        f"style-src 'sha256-{_STYLE_HASH}'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "sandbox allow-popups allow-top-navigation-by-user-activation allow-top-navigation-to-custom-protocols",
+
+def _content_security_policy(form_action: str, sandbox: str) -> str:
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"style-src 'sha256-{_STYLE_HASH}'",
+            "base-uri 'none'",
+            f"form-action {form_action}",
+            "frame-ancestors 'none'",
+            f"sandbox {sandbox}allow-popups allow-top-navigation-by-user-activation allow-top-navigation-to-custom-protocols",
+        )
     )
-)
+
+
+CONTENT_SECURITY_POLICY: Final = _content_security_policy("'none'", "")
 """The hash allows this style sheet and no other. ``sandbox``: the page is shown under the blocked site's name, and must
 not count as that site, whatever somebody manages to write into it; the contact link still works."""
+WARNING_SECURITY_POLICY: Final = _content_security_policy("'self'", "allow-forms allow-same-origin ")
+"""Of a page with a button: its form is sent to the site's own origin, and has to say that it comes from there (otherwise
+any other site could send it). There is no script either way."""
 
 
 def page(
@@ -59,8 +71,10 @@ def page(
     facts: Iterable[tuple[str, str]],
     contact: str,
     request_id: str,
+    button: tuple[str, str, str] | None = None,
 ) -> str:
-    """All arguments are plain text; each is escaped here, and nowhere else."""
+    """All arguments are plain text; each is escaped here, and nowhere else. ``button``: where it is sent (by POST, to the
+    same site), what stands on it, and what stands above it."""
     paragraphs = "\n".join(f"<p>{escape(text)}</p>" for text in texts)
     rows = "\n".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
     return f"""<!doctype html>
@@ -79,7 +93,7 @@ def page(
 <dl>
 {rows}
 </dl>
-{_paragraph("contact", _contact(contact, request_id))}</main>
+{_form(button)}{_paragraph("contact", _contact(contact, request_id))}</main>
 </body>
 </html>
 """
@@ -87,6 +101,13 @@ def page(
 
 def _paragraph(kind: str, markup: str) -> str:
     return f'<p class="{kind}">{markup}</p>\n' if markup else ""
+
+
+def _form(button: tuple[str, str, str] | None) -> str:
+    if button is None:
+        return ""
+    action, label, text = (escape(part) for part in button)
+    return f'<p>{text}</p>\n<form method="post" action="{action}"><button type="submit">{label}</button></form>\n'
 
 
 def _contact(contact: str, request_id: str) -> str:

@@ -13,11 +13,13 @@ from typing import Final, NamedTuple
 from appliance.config.tenant import Tenant
 from appliance.domain.decision import Action, Decision
 from appliance.domain.ids import TenantId
-from appliance.domain.notes import ConnNotes, TaskNotes
+from appliance.domain.notes import CertNotes, ConnNotes, TaskNotes
+from appliance.domain.proceed import Offer
 from appliance.domain.reason import Reason
 from appliance.domain.text import printable
 from appliance.policy import markup, wording
 from appliance.policy.accept import Form, negotiate
+from appliance.policy.certificate_facts import certificate_rows, refused_certificate
 from appliance.policy.location import is_safe
 from appliance.policy.proxy_status import proxy_status
 
@@ -56,6 +58,10 @@ class _Content:
     time: str
     owner: str
     contact: str
+    certificate: CertNotes | None = None
+    """The server's, where something is wrong with it."""
+    offer: Offer | None = None
+    """What the button of a warning does."""
 
     def facts(self) -> Iterable[tuple[str, str]]:
         rows = (
@@ -63,6 +69,7 @@ class _Content:
             ("Reason", self.reason.word),
             ("Rule", self.rule),
             ("Threat", self.signature),
+            *certificate_rows(self.certificate),
             ("Request number", self.request_id),
             ("Time", self.time),
         )
@@ -72,10 +79,17 @@ class _Content:
 class PageMaker:
     """Pages for tasks that ended: which tenant's, for which reason, with whose challenge."""
 
-    def __init__(self, tenants: Mapping[TenantId, Tenant], challenge: Callable[[ConnNotes], str]) -> None:
-        """``challenge`` gives the value of Proxy-Authenticate; it is asked only for a connection whose tenant is known."""
+    def __init__(
+        self,
+        tenants: Mapping[TenantId, Tenant],
+        challenge: Callable[[ConnNotes], str],
+        offer: Callable[[TaskNotes], Offer | None] = lambda _notes: None,
+    ) -> None:
+        """``challenge`` gives the value of Proxy-Authenticate; it is asked only for a connection whose tenant is known.
+        ``offer`` says whether a person may go on from this page, and how."""
         self._tenants = dict(tenants)
         self._challenge = challenge
+        self._offer = offer
 
     def page(self, notes: TaskNotes, accept: str = "") -> Page:
         """The page for ``notes.reason``, with the access decision's rule and message where that is what ended the task."""
@@ -85,7 +99,7 @@ class PageMaker:
         reason = outcome.reason if isinstance(outcome, Decision) else outcome
         challenge = self._challenge(notes.conn) if reason.status == 407 and tenant_id is not None else ""
         tenant = self._tenants.get(tenant_id) if tenant_id is not None else None
-        return render(outcome, notes, tenant, accept=accept, challenge=challenge)
+        return render(outcome, notes, tenant, accept=accept, challenge=challenge, offer=self._offer(notes))
 
 
 def render(
@@ -96,6 +110,7 @@ def render(
     accept: str = "",
     challenge: str = "",
     retry_after: int = RETRY_AFTER,
+    offer: Offer | None = None,
 ) -> Page:
     """The answer for a task that a decision or a failure ended.
 
@@ -106,8 +121,8 @@ def render(
     if decision.reason is Reason.OK or decision.allowed:
         decision = Decision(Action.BLOCK, Reason.INTERNAL_ERROR)
     status = _status(decision, notes)
-    content = _content(decision, notes, tenant)
     form = negotiate(accept)
+    content = _content(decision, notes, tenant, offer if form is Form.HTML else None)
     headers = (*_headers(content, form), *_special(status, decision, challenge, retry_after))
     return Page(status, headers, b"" if notes.method == "HEAD" else _body(content, form))
 
@@ -127,7 +142,7 @@ def _may_challenge(notes: TaskNotes) -> bool:
     return notes.conn.protocol in _DIRECT and notes.scheme not in _TUNNELLED
 
 
-def _content(decision: Decision, notes: TaskNotes, tenant: Tenant | None) -> _Content:
+def _content(decision: Decision, notes: TaskNotes, tenant: Tenant | None, offer: Offer | None) -> _Content:
     branding = tenant.branding if tenant else None
     malware = decision.reason in (Reason.MALWARE_FOUND, Reason.ICAP_BLOCKED)
     signature = next((scan.signature for scan in reversed(notes.scans) if scan.signature), "") if malware else ""
@@ -142,6 +157,8 @@ def _content(decision: Decision, notes: TaskNotes, tenant: Tenant | None) -> _Co
         time=_time(notes.started),
         owner=printable(branding.title or (tenant.tenant_name if tenant else ""), MAX_WORD) if branding else "",
         contact=printable(branding.contact, MAX_TEXT) if branding else "",
+        certificate=refused_certificate(decision.reason, notes),
+        offer=offer,
     )
 
 
@@ -168,9 +185,10 @@ def _headers(content: _Content, form: Form) -> list[tuple[str, str]]:
     return [
         ("Content-Type", form.value),
         ("Cache-Control", "no-store"),
-        ("Content-Security-Policy", markup.CONTENT_SECURITY_POLICY),
+        ("Content-Security-Policy", markup.WARNING_SECURITY_POLICY if content.offer else markup.CONTENT_SECURITY_POLICY),
         ("X-Content-Type-Options", "nosniff"),
-        ("Referrer-Policy", "no-referrer"),
+        # without a referrer a browser hides the origin of a form as well, and the button could be anybody's
+        ("Referrer-Policy", "same-origin" if content.offer else "no-referrer"),
         ("X-Arcus-Reason", content.reason.word),
         ("X-Arcus-Request-Id", content.request_id),
         ("Proxy-Status", proxy_status(content.reason)),
@@ -206,7 +224,14 @@ def _html(content: _Content) -> str:
         content.facts(),
         content.contact,
         content.request_id,
+        _button(content.offer),
     )
+
+
+def _button(offer: Offer | None) -> tuple[str, str, str] | None:
+    if offer is None:
+        return None
+    return f"{offer.path}?token={offer.token}", wording.PROCEED, wording.proceed_text(offer.seconds)
 
 
 def _text(content: _Content) -> str:
@@ -229,6 +254,7 @@ def _json(content: _Content) -> str:
         "time": content.time,
         "tenant": content.owner,
         "contact": content.contact,
+        "certificate": dict(certificate_rows(content.certificate)),
     }
     # "<" is written as an escape: a client that takes JSON for HTML must find no element in it.
     return json.dumps({name: text for name, text in value.items() if text}).replace("<", "\\u003c") + "\n"

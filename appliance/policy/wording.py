@@ -24,6 +24,19 @@ _BY_SOURCE: Final = {
 }
 
 
+PROCEED: Final = "Go on to the site anyway"
+
+
+def proceed_text(seconds: float) -> str:
+    """What stands above the button of a warning."""
+    count, unit = (round(seconds / 3600), "hour") if seconds >= 3600 else (max(1, round(seconds / 60)), "minute")
+    plural = "" if count == 1 else "s"
+    return (
+        "Somebody may be reading along, or the site may not be the one that it says it is. If you go on all the same, it is "
+        f"recorded, and you are not asked again for {count} {unit}{plural}."
+    )
+
+
 def heading(reason: Reason) -> str:
     return _wording(reason)[0]
 

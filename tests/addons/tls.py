@@ -5,8 +5,12 @@ from typing import Any
 
 from mitmproxy.connection import Client, Server
 
+from addons.tolerance import Matrices
+from appliance.config.upstream_certificates import UpstreamCertificates
+from appliance.domain.ids import TenantId
 from appliance.domain.notes import ConnNotes
 from appliance.domain.reason import Reason
+from appliance.policy.upstream_certificates import CertificateMatrix
 from tests.addons.flows import A
 
 ALPN = [b"h2", b"http/1.1"]
@@ -28,3 +32,9 @@ class Place:
 
     def data(self, side: Client | Server) -> Any:
         return SimpleNamespace(conn=side, context=SimpleNamespace(client=self.client, server=self.server), ssl_conn=None)
+
+
+def matrices(accepted: Any = None, **config: Any) -> Matrices:
+    """The same matrix for two tenants; nothing was accepted from a warning unless ``accepted`` says so."""
+    matrix = CertificateMatrix(UpstreamCertificates(**config))
+    return Matrices({A: matrix, TenantId("b"): matrix}, accepted or SimpleNamespace(holds=lambda _: False), lambda: 1e9)

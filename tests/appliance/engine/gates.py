@@ -6,6 +6,7 @@ from typing import Any
 from appliance.config.auditor import Auditor
 from appliance.config.server import HttpProxy, Server, SocksProxy, TcpTproxy
 from appliance.config.tenant import Tenant
+from appliance.config.upstream_certificates import UpstreamCertificates
 from appliance.config.users import UserGroup
 from appliance.domain.clock import ManualClock
 from appliance.domain.facts import ClientFacts
@@ -16,6 +17,7 @@ from appliance.engine.gate import Gate, TenantView
 from appliance.identity.authenticator import Authenticator
 from appliance.policy.access import AccessPolicy
 from appliance.policy.decrypt import DecryptPolicy
+from appliance.policy.upstream_certificates import CertificateMatrix
 from appliance.tenancy.quota import ConnectionQuota
 from appliance.tenancy.registry import TenantRegistry
 from appliance.tenancy.resolve import TenantResolver
@@ -48,11 +50,11 @@ class Place:
 
     def gate(self) -> Gate:
         self.quota = ConnectionQuota(self.tenants)
-        decrypt = DecryptPolicy.compile(self.auditor)
+        decrypt, matrix = DecryptPolicy.compile(self.auditor), CertificateMatrix(UpstreamCertificates())
         return Gate(
             TenantResolver(self.tenants, self.servers),
             TenantRegistry(self.tenants, self.servers),
-            {TenantId(each.tenant_id): TenantView(each, self.auditor, decrypt) for each in self.tenants},
+            {TenantId(each.tenant_id): TenantView(each, self.auditor, decrypt, matrix) for each in self.tenants},
             Authenticator(self.groups, ManualClock()),
             AccessPolicy.compile(self.tenants, self.groups),
             self.quota,

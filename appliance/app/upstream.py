@@ -1,0 +1,140 @@
+"""Servers' TLS, from the configuration: whom each tenant believes, what passes all the same, and how that is shown."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+
+from addons.tolerance import Matrices
+from appliance.app.paths import StatePaths
+from appliance.config.auditor import Auditor
+from appliance.config.interception import TlsInterception
+from appliance.config.root import AppConfig
+from appliance.config.upstream_tls import LegacyTls, UpstreamTls
+from appliance.domain.clock import Clock
+from appliance.domain.errors import ConfigError, Problem
+from appliance.domain.ids import TenantId
+from appliance.policy.proceed import Sealer
+from appliance.policy.upstream_certificates import CertAction, CertificateMatrix
+from appliance.policy.warning import Warnings
+from appliance.storage import secret_file
+from appliance.storage.grants import Grants
+from certs.authority import Authority, PublicAuthority, load_or_create
+from certs.cache import LeafCache
+from certs.floor import TlsFloor
+from certs.trust import UpstreamTrust
+
+UNTRUSTED_NAME = "Not trusted: the certificate of this site is bad"
+UNTRUSTED_LEAVES = 500
+UNTRUSTED_LIFE = 3600.0
+
+
+class Upstream:
+    """``authorities``: the CAs of the configuration, none of which is ever believed upstream."""
+
+    def __init__(self, config: AppConfig, authorities: Mapping[str, PublicAuthority], clock: Clock) -> None:
+        self._config, self._clock = config, clock
+        self._paths = StatePaths(config.state_dir)
+        self._auditors = {auditor.name: auditor for auditor in config.auditor}
+        self._untrusted = cache(self._untrusted_authority)
+        names = sorted(set(self._untrusted_names().values()))
+        self._own: list[PublicAuthority] = [*authorities.values(), *map(self._untrusted, names)]
+
+    def trusts(self) -> dict[TenantId, UpstreamTrust]:
+        """Raises TrustError: roots that cannot be loaded; ConfigError: a name that the TLS library does not know."""
+        excluded = {identity for each in self._own for identity in each.identities}
+        made = {name: _trust(auditor, excluded, self._clock) for name, auditor in self._auditors.items()}
+        return self._by_auditor(lambda auditor: made[auditor.name])
+
+    def matrices(self, accepted: Grants) -> Matrices:
+        return Matrices(
+            self._by_auditor(lambda each: CertificateMatrix(_interception(each).upstream_certificates)),
+            accepted,
+            self._clock.now,
+        )
+
+    def grants(self) -> Grants:
+        return Grants(self._paths.grants, self._clock)
+
+    def warnings(self, grants: Grants) -> Warnings:
+        """Raises ConfigError: the key of the warnings cannot be used."""
+        warns = {
+            tenant: matrix.config.warn
+            for tenant, matrix in self.matrices(grants).by_tenant.items()
+            if matrix.uses(CertAction.WARN)
+        }
+        return Warnings(warns, self._sealer() if warns else Sealer(bytes(32)), grants, self._clock.now)
+
+    def untrusted_leaves(self) -> dict[TenantId, LeafCache]:
+        """The caches of the CAs that no client trusts; those of the tenants that use one."""
+        caches = {
+            name: LeafCache(self._untrusted(name), UNTRUSTED_LEAVES, UNTRUSTED_LIFE, self._clock)
+            for name in set(self._untrusted_names().values())
+        }
+        return {tenant: caches[name] for tenant, name in self._untrusted_names().items()}
+
+    def _untrusted_names(self) -> dict[TenantId, str]:
+        found = self._by_auditor(lambda each: _interception(each).upstream_certificates)
+        return {tenant: config.untrusted_ca for tenant, config in found.items() if config.uses("untrusted_ca")}
+
+    def _untrusted_authority(self, name: str) -> Authority:
+        return load_or_create(self._paths.untrusted_ca, name, UNTRUSTED_NAME)
+
+    def _sealer(self) -> Sealer:
+        file = self._paths.proceed_key
+        try:
+            return Sealer(secret_file.ensure(file))
+        except (OSError, ValueError) as error:
+            raise ConfigError([Problem(f"the key of warning pages cannot be used: {error}", file=str(file))]) from error
+
+    def _by_auditor[T](self, make: Callable[[Auditor], T]) -> dict[TenantId, T]:
+        return {TenantId(tenant.tenant_id): make(self._auditors[tenant.auditor]) for tenant in self._config.tenant}
+
+
+def certificate_matrix(auditor: Auditor) -> CertificateMatrix:
+    return CertificateMatrix(_interception(auditor).upstream_certificates)
+
+
+def _interception(auditor: Auditor) -> TlsInterception:
+    return auditor.tls_interception or TlsInterception()
+
+
+def _trust(auditor: Auditor, excluded: set[str], clock: Clock) -> UpstreamTrust:
+    interception = _interception(auditor)
+    trust, tls = interception.upstream_trust, interception.upstream_tls
+    try:
+        return UpstreamTrust(
+            list(trust.ca_files),
+            trust.system_roots,
+            excluded,
+            clock,
+            strict=trust.strict,
+            distrusted=interception.upstream_certificates.distrusted_keys,
+            floor=floor(tls),
+            legacy=[(each.hosts, legacy_floor(each, tls)) for each in tls.legacy],
+        )
+    except ValueError as error:
+        raise ConfigError([Problem(str(error), f"auditor {auditor.name}: upstream_tls")]) from error
+
+
+def floor(tls: UpstreamTls) -> TlsFloor:
+    """What servers in general have to offer."""
+    usual = TlsFloor()
+    return TlsFloor(
+        tls.min_version,
+        usual.ciphers if tls.ciphers is None else tuple(tls.ciphers),
+        usual.signatures if tls.signatures is None else tuple(tls.signatures),
+        tls.min_rsa_bits,
+        tls.min_ec_bits,
+    )
+
+
+def legacy_floor(legacy: LegacyTls, tls: UpstreamTls) -> TlsFloor:
+    """What one of the hosts that cannot do better has to offer."""
+    usual = floor(tls)
+    return TlsFloor(
+        legacy.min_version or usual.min_version,
+        usual.ciphers if legacy.ciphers is None else tuple(legacy.ciphers),
+        usual.signatures,
+        legacy.min_rsa_bits or usual.min_rsa_bits,
+        legacy.min_ec_bits or usual.min_ec_bits,
+        legacy.sha1,
+    )
