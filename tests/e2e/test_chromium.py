@@ -82,7 +82,9 @@ def _transparent(directory: Path) -> Iterator[Scene]:
         server = {"name": "wire", "type": "tcp_tproxy", "mode": "redirect", "listen": {"address": f"0.0.0.0:{PORT}"}}
         config = _config(directory, trusted, SERVER_IP) | {"server": [server]}
         arcus = stack.enter_context(running(config, directory, net.inside(net.gateway)))
-        names = f"--host-resolver-rules=MAP *.test {SERVER_IP}"
+        names = (
+            f"--host-resolver-rules=MAP *.test {SERVER_IP}, MAP arcus.internal {SERVER_IP}, MAP *.arcus.internal {SERVER_IP}"
+        )
         started = stack.enter_context(browser(directory, names, ca=arcus.ca(), prefix=net.inside(net.client)))
         yield Scene(arcus, started, good, expired, "transparent")
 
@@ -160,6 +162,14 @@ def test_c2_an_expired_certificate_has_a_page_with_the_cause(scene: Scene) -> No
     assert scene.record("/?three")["reason"] == "upstream_cert_expired"
 
 
+def test_tls_16_the_portal_says_that_the_ca_is_installed(scene: Scene) -> None:
+    """TLS-16."""
+    visit = scene.browser.open("http://arcus.internal/")
+    verdict = scene.browser.until("document.querySelector('[data-probe]').dataset.verdict")
+    scene.screenshot("portal-yes")
+    assert (visit.status, verdict) == (200, "yes")
+
+
 @pytest.mark.security
 def test_without_the_ca_the_browser_warns(tmp_path: Path) -> None:
     """The control: what the tests above call no warning is not the browser being blind."""
@@ -173,3 +183,6 @@ def test_without_the_ca_the_browser_warns(tmp_path: Path) -> None:
         assert visit.error == "net::ERR_CERT_AUTHORITY_INVALID"
         assert "origin" not in visit.title
         assert arcus.event(reason="client_rejected_leaf", destination_host="origin.test")["client_tls"]["error"]
+        stranger.open("http://arcus.internal/")
+        assert stranger.until("document.querySelector('[data-probe]').dataset.verdict") == "no"
+        stranger.screenshot("portal-no")
