@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -35,6 +36,7 @@ from appliance.web.app import build
 from appliance.web.services import CaCertificate, HostNames, Services, TenantCard
 from certs import export
 from certs.authority import AuthorityError, PublicAuthority, load_public
+from certs.revocation_answers import RevocationAnswers
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +131,7 @@ class _Process:
                 hosts=_hosts(config),
                 tenants={tenant.tenant_id: _card(tenant, cas.get(tenant.ca)) for tenant in config.tenant},
                 workers=self._workers,
+                revocations=RevocationAnswers(self._paths.pki, SystemClock()).answer,
                 draining=self._stop.is_set,
                 portal=PortalNames.of(config.portal).name,
                 households={str(key): home for key, home in households(config, {n: [p] for n, p in known.items()}).items()},
@@ -197,7 +200,8 @@ _COUNTERS = {
 def _hosts(config: AppConfig) -> HostNames:
     if config.admin is None:
         raise ValueError("no admin in the configuration")
-    return host_names(config.admin.listen, config.admin.names)
+    published = [urlsplit(ca.revocation_url).hostname or "" for ca in config.ca if ca.revocation_url]
+    return host_names(config.admin.listen, [*config.admin.names, *published])
 
 
 def host_names(listen: Listen, names: list[str]) -> HostNames:

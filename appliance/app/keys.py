@@ -5,6 +5,8 @@ from typing import Literal
 
 from appliance.app.parts import authority
 from appliance.app.paths import StatePaths
+from appliance.app.publishing import publication_of
+from appliance.config.ca import Ca
 from appliance.config.root import AppConfig
 from appliance.domain.clock import Clock, SystemClock
 from appliance.telemetry.health import HealthWriter, State
@@ -24,7 +26,12 @@ def needs_signer(config: AppConfig) -> bool:
 
 def seats(config: AppConfig, held: Literal["process", "in_process"]) -> list[Seat]:
     """The CAs whose key is held in this way, with their keys. Raises ConfigError when one must not sign."""
-    return [Seat(authority(config, ca.name), ca.leaf_days) for ca in config.ca if ca.signer == held]
+    return [_seat(config, ca) for ca in config.ca if ca.signer == held]
+
+
+def _seat(config: AppConfig, ca: Ca) -> Seat:
+    signing = authority(config, ca.name)
+    return Seat(signing, ca.leaf_days, publication_of(ca, signing))
 
 
 def public_authorities(config: AppConfig) -> dict[str, PublicAuthority]:
@@ -46,7 +53,9 @@ class Signers:
         self._metrics = metrics
         run = StatePaths(config.state_dir).run
         self._client = SignerClient(lambda: place.connect(run), clock, self._told) if needs_signer(config) else None
-        own = Mint(seats(config, "in_process"), clock)
+        self.held = seats(config, "in_process")
+        """The CAs whose key this very process has."""
+        own = Mint(self.held, clock)
         self.by_ca: dict[str, Signer] = {
             ca.name: self._client if self._client is not None and ca.signer == "process" else own for ca in config.ca
         }

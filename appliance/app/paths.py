@@ -29,6 +29,11 @@ class StatePaths:
         return self.root / "grants"
 
     @property
+    def pki(self) -> Path:
+        """What is published about forged certificates."""
+        return self.root / "pki"
+
+    @property
     def spool(self) -> Path:
         return self.root / "spool"
 

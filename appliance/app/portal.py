@@ -12,6 +12,7 @@ from appliance.domain.ids import TenantId
 from appliance.portal.anchor import Anchor
 from appliance.portal.files import Household
 from appliance.portal.names import PortalNames
+from appliance.portal.routes import Route
 from appliance.portal.site import Site
 from certs import export
 from certs.authority import PublicAuthority
@@ -36,10 +37,13 @@ def anchor(public: PublicAuthority) -> Anchor:
     )
 
 
-def site(config: AppConfig, offered: Mapping[str, Sequence[PublicAuthority]]) -> Site:
-    """``offered``: for each CA of the configuration, the certificates to install, the one that signs now first."""
+def site(config: AppConfig, offered: Mapping[str, Sequence[PublicAuthority]], mounted: Sequence[Route] = ()) -> Site:
+    """``offered``: for each CA of the configuration, the certificates to install, the one that signs now first.
+
+    ``mounted``: pages of other parts on the same name.
+    """
     secure = frozenset(server.name for server in config.server if isinstance(server, HttpProxy) and server.tls is not None)
-    return Site(PortalNames.of(config.portal), households(config, offered), secure)
+    return Site(PortalNames.of(config.portal), households(config, offered), secure, mounted)
 
 
 def households(config: AppConfig, offered: Mapping[str, Sequence[PublicAuthority]]) -> dict[TenantId, Household]:

@@ -10,6 +10,7 @@ from appliance.app.beat import Heartbeat
 from appliance.app.keys import seats
 from appliance.app.parts import drain_seconds, stop_on
 from appliance.app.paths import StatePaths
+from appliance.app.publishing import Publisher
 from appliance.config.root import AppConfig
 from appliance.domain.clock import SystemClock
 from appliance.domain.errors import ConfigError
@@ -61,6 +62,7 @@ class _Process:
         self._desk = LeafDesk(
             Mint(held, clock), {seat.authority.fingerprint: ttl[seat.authority.name] for seat in held}, clock, self._told
         )
+        self._publisher = Publisher(StatePaths(config.state_dir).pki, [seat.authority for seat in held], clock)
         self.server = SignerServer(sock, {Kind.LEAF: self._desk.answer})
 
     def _told(self, result: str) -> None:
@@ -70,6 +72,7 @@ class _Process:
         """For the heartbeat."""
         self.metrics.set("arcus_signer_remembered", value=len(self._desk))
         self.metrics.set("arcus_signer_connections_active", value=self.server.connections)
+        self._publisher.sample(health)
         health.set("memory", State.OK, self._not_locked or "locked")
 
     async def wait_for_workers(self, seconds: float) -> None:

@@ -29,6 +29,7 @@ from appliance.app.memory import Memory
 from appliance.app.parts import drain_seconds, own_listeners, stop_on
 from appliance.app.paths import StatePaths
 from appliance.app.portal import site
+from appliance.app.publishing import Publisher, portal_route
 from appliance.app.traffic import Traffic, both
 from appliance.app.upstream import Upstream, certificate_matrix
 from appliance.audit.recorder import Recorder
@@ -66,6 +67,7 @@ from appliance.tenancy.quota import ConnectionQuota
 from appliance.tenancy.registry import TenantRegistry
 from appliance.tenancy.resolve import TenantResolver
 from certs.cache import LeafCache
+from certs.revocation_answers import RevocationAnswers
 from certs.upstream_sessions import UpstreamSessions
 from icap.client import IcapService
 
@@ -108,8 +110,11 @@ class _Build:
         self.authorities = public_authorities(config)
         self.signers = Signers(config, self.metrics, self.clock)
         self.leaves = self._leaves()
-        self.site = site(config, {name: [each] for name, each in self.authorities.items()})
         self.lists = compile_lists(config.host_list)
+        paths = StatePaths(config.state_dir)
+        revocations = portal_route(RevocationAnswers(paths.pki, self.clock))
+        self.site = site(config, {name: [each] for name, each in self.authorities.items()}, [revocations])
+        self.publisher = Publisher(paths.pki, [seat.authority for seat in self.signers.held] if index == 0 else [], self.clock)
         self.auditors = {auditor.name: auditor for auditor in config.auditor}
         self.upstream = Upstream(config, self.authorities, self.clock)
         self.grants = self.upstream.grants()
@@ -120,7 +125,6 @@ class _Build:
         self.dialer = Dialer(self.registry, lambda: PeekReader(SERVER_READ_LIMIT))
         self.icap: dict[tuple[str, str], IcapService] = {}
         self.executor = ThreadPoolExecutor(2, thread_name_prefix="argon2")
-        paths = StatePaths(config.state_dir)
         self.spool = Spool(paths.spool, index, config.audit.spool_max)
         self.recorder = Recorder(self.spool, config.audit.mask_query)
         self.access = AccessPolicy.compile(config.tenant, config.user_group)
@@ -268,6 +272,7 @@ class _Build:
         full = self.recorder.full
         self.gauges.sample()
         self.signers.sample(health)
+        self.publisher.sample(health)
         health.set("audit_spool", State.UNHEALTHY if full else State.OK, "full" if full else "")
         for (_, uri), service in self.icap.items():
             down = service.stats.suspended

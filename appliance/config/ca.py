@@ -1,10 +1,11 @@
 """Signing CAs: the ``ca`` list."""
 
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from appliance.config.values import FilePath, Name, Node, Seconds
+from appliance.config.values import FilePath, Name, Node, Seconds, Url
 
 
 class Ca(Node):
@@ -30,7 +31,19 @@ class Ca(Node):
     leaf_key: Literal["origin", "ec"] = "origin"
     """The kind of key of forged certificates: the origin's, RSA-2048 or P-256, as far as the client accepts it; or P-256
     always, which costs a handshake a twentieth of the signing time. A client without ECDSA gets RSA either way."""
+    revocation_url: Url | None = None
+    """Where clients reach this appliance over plain HTTP to ask whether a forged certificate is revoked, such as
+    ``http://arcus.internal`` (the portal, through the proxy) or ``http://10.0.0.1:9090`` (the admin listener). Forged
+    certificates then name a CRL, an OCSP responder and their issuer's certificate below it; without it they name none."""
     leaf_cache_size: int = Field(2_000, ge=1)
     """Leaves kept in memory by each worker; one takes about 26 KB, and signing it again well under a millisecond."""
     leaf_cache_ttl: Seconds = 86_400.0
     """How long one is kept."""
+
+    @field_validator("revocation_url")
+    @classmethod
+    def _is_plain(cls, value: str | None) -> str | None:
+        """RFC 5280 section 8: fetched over TLS, its server's certificate would have to be looked up in the same way."""
+        if value is not None and (urlsplit(value).scheme.lower() != "http" or set("?#") & set(value) or len(value) > 200):
+            raise ValueError("not a plain address of 200 characters or fewer that begins with http://")
+        return value

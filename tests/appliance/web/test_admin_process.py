@@ -129,7 +129,7 @@ def test_health_and_readiness_by_real_files(admin: Admin) -> None:
     assert status == 503
     assert set(json.loads(body)["missing"]) >= {"worker-0", "parent"}
     assert admin.get("/ready")[0] == 503
-    for name in ("worker-0", "parent"):
+    for name in ("worker-0", "parent", "signer"):
         HealthWriter(admin.paths.run, name).heartbeat()
     until(lambda: admin.get("/health")[0] == 200)
     assert admin.get("/ready")[0] == 200
