@@ -13,10 +13,12 @@ from appliance.app.apart import apart
 from appliance.app.parts import authorities
 from appliance.app.paths import StatePaths
 from appliance.config.load import load
+from appliance.config.root import AppConfig
 from appliance.demo import origin
 from appliance.domain.errors import ConfigError, Problem
 from appliance.hardening import leave_no_trace
 from appliance.telemetry.logs import configure
+from certs import sealing
 
 
 def run(path: Path | None) -> int:
@@ -37,11 +39,22 @@ def run(path: Path | None) -> int:
         _forget_last_run(paths)
         leave_no_trace()
         # keys are for the signer's memory, not for this one's, from which every other process is started
-        apart(lambda: authorities(config))
+        apart(lambda: _make_keys(config, paths))
         telemetry.setup(paths.metrics, fresh=True)
         from appliance.app.parent_process import Parent  # prometheus_client may be imported only after the set-up above
 
         return asyncio.run(Parent(config, paths, path).run())
+
+
+def _make_keys(config: AppConfig, paths: StatePaths) -> None:
+    """Make what is missing, and check what is there."""
+    authorities(config)
+    if config.redis is not None:
+        try:
+            sealing.ensure(paths.leaf_cache_key)
+        except OSError as error:
+            raise ConfigError([Problem(f"cannot be made: {error.strerror}", file=str(paths.leaf_cache_key))]) from error
+        sealing.load(paths.leaf_cache_key)
 
 
 def _forget_last_run(paths: StatePaths) -> None:

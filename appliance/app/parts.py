@@ -32,13 +32,14 @@ def _authority(ca: Ca, paths: StatePaths) -> Authority:
 
 
 def own_listeners(config: AppConfig) -> list[Target]:
-    """Every address that the appliance itself listens on: no client may be sent there."""
+    """Every address that the appliance itself listens on, and its Redis: no client may be sent there."""
     listens: list[Listen] = [server.listen for server in config.server]
     if config.icap_server is not None:
         listens.append(config.icap_server.listen)
     if config.admin is not None:
         listens.append(config.admin.listen)
-    return [listen.address for listen in listens]
+    redis = config.redis.address if config.redis is not None else None
+    return [listen.address for listen in listens] + ([redis] if redis else [])
 
 
 def worker_count(config: AppConfig) -> int:

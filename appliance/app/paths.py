@@ -34,6 +34,11 @@ class StatePaths:
         return self.root / "pki"
 
     @property
+    def leaf_cache_key(self) -> Path:
+        """What leaves are encrypted with where other machines can see them."""
+        return self.root / "leaf-cache.key"
+
+    @property
     def spool(self) -> Path:
         return self.root / "spool"
 

@@ -30,11 +30,13 @@ from appliance.app.parts import drain_seconds, own_listeners, stop_on
 from appliance.app.paths import StatePaths
 from appliance.app.portal import site
 from appliance.app.publishing import Publisher, portal_route
+from appliance.app.shared_leaves import SharedTier
 from appliance.app.traffic import Traffic, both
 from appliance.app.upstream import Upstream, certificate_matrix
 from appliance.audit.recorder import Recorder
 from appliance.audit.spool import Spool
 from appliance.config.auditor import Auditor
+from appliance.config.ca import Ca
 from appliance.config.root import AppConfig
 from appliance.config.server import HttpProxy, Server
 from appliance.config.survey import Survey as SurveyConfig
@@ -82,6 +84,7 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
     worker = build.worker(sockets)
     beat = Heartbeat(StatePaths(config.state_dir).run, f"worker-{index}", build.metrics, build.sample)
     build.signers.start()
+    build.shared.start()
     beating = asyncio.create_task(beat.run())
     drain = drain_seconds(config)
     serving = asyncio.create_task(worker.run(stop, lambda: 0.0 if signal.SIGINT in received else drain))
@@ -109,7 +112,8 @@ class _Build:
         self.receptions: list[Reception] = []
         self.authorities = public_authorities(config)
         self.signers = Signers(config, self.metrics, self.clock)
-        self.leaves = self._leaves()
+        self.shared = SharedTier(config, self.metrics, self.clock)
+        self.leaves = {ca.name: self._leaves(ca) for ca in config.ca}
         self.lists = compile_lists(config.host_list)
         paths = StatePaths(config.state_dir)
         revocations = portal_route(RevocationAnswers(paths.pki, self.clock))
@@ -176,13 +180,10 @@ class _Build:
         configs = self._per_tenant(config)
         return {tenant: Surveyor(trust, configs[tenant]) for tenant, trust in self.trusts.items()}
 
-    def _leaves(self) -> dict[str, LeafCache]:
-        return {
-            ca.name: LeafCache(
-                self.authorities[ca.name], ca.leaf_cache_size, ca.leaf_cache_ttl, self.clock, signer=self.signers.by_ca[ca.name]
-            )
-            for ca in self.config.ca
-        }
+    def _leaves(self, ca: Ca) -> LeafCache:
+        authority = self.authorities[ca.name]
+        signer = self.shared.around(self.signers.by_ca[ca.name], ca, authority)
+        return LeafCache(authority, ca.leaf_cache_size, ca.leaf_cache_ttl, self.clock, signer=signer)
 
     def _scanning(self, auditor: Auditor) -> Scanning:
         return Scanning(
@@ -273,6 +274,7 @@ class _Build:
         self.gauges.sample()
         self.signers.sample(health)
         self.publisher.sample(health)
+        self.shared.sample(health)
         health.set("audit_spool", State.UNHEALTHY if full else State.OK, "full" if full else "")
         for (_, uri), service in self.icap.items():
             down = service.stats.suspended
@@ -303,6 +305,7 @@ class _Build:
         self.survey.close()
         for service in self.icap.values():
             await service.close()
+        await self.shared.close()
         await self.signers.close()
         self.spool.close()
         self.registry.close()

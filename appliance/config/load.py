@@ -11,6 +11,7 @@ from appliance.config.document import MAX_BYTES, Document, DocumentError, read_d
 from appliance.config.exposure import check_exposure
 from appliance.config.files import check_files
 from appliance.config.messages import told
+from appliance.config.redis_check import check_redis
 from appliance.config.references import check_references
 from appliance.config.root import AppConfig
 from appliance.config.routing import check_routing
@@ -68,7 +69,7 @@ def _checked(document: Document, findings: Findings, base: Path) -> AppConfig | 
     view = _view(data, findings, base)
     if view is None:
         return None
-    for check in (_not_empty, check_references, check_routing, check_exposure, check_files, give_advice):
+    for check in (_not_empty, check_references, check_routing, check_exposure, check_files, check_redis, give_advice):
         check(view)
     return view.config
 

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 from appliance.config.root import AppConfig
 from appliance.config.view import NAME_KEYS, SECTIONS
 
-_FIXED: Final = ("state_dir", "workers", "icap_server", "portal", "admin", "demo_origin", "log", "audit")
+_FIXED: Final = ("state_dir", "workers", "icap_server", "redis", "portal", "admin", "demo_origin", "log", "audit")
 """Processes, sockets and files that are set up once, at start."""
 
 

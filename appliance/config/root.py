@@ -11,6 +11,7 @@ from appliance.config.escaper import Escaper
 from appliance.config.host_list import HostList
 from appliance.config.icap_server import IcapServer
 from appliance.config.portal import Portal
+from appliance.config.redis import Redis
 from appliance.config.resolver import Resolver
 from appliance.config.server import Server
 from appliance.config.tenant import Tenant
@@ -122,6 +123,8 @@ class AppConfig(Node):
     """Our own ICAP server, with the services ``reqmod`` and ``respmod``; absent: none is started."""
     portal: Portal = Portal()
     """Pages for clients on a fixed name, through the proxy itself: the CA, the test of it, proxy settings."""
+    redis: Redis | None = None
+    """A Redis in which leaves are shared between nodes and outlive a restart; absent: each node has its own."""
     admin: Admin | None = None
     """Pages, REST, metrics and health; absent: none of them."""
     audit: Audit = Audit()

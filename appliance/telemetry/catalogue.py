@@ -71,6 +71,13 @@ SIGNER = (
     Spec("arcus_signer_connections_active", _G, (), "Connections of workers to the signer."),
 )
 
+SHARED = (
+    Spec("arcus_leaf_shared_total", _C, ("result",), "Questions to the shared tier: hit, waited, miss, rejected, away."),
+    Spec("arcus_redis_operations_total", _C, ("operation", "result"), "Operations on Redis: `ok`, or the kind of failure."),
+    Spec("arcus_redis_seconds", _H, ("operation",), "Time of an operation that succeeded.", buckets=FAST),
+    Spec("arcus_redis_away", _G, (), "1 while Redis does not answer some worker in time.", mode="livemax"),
+)
+
 DECISIONS = (
     Spec(
         "arcus_monitored_total",
@@ -125,7 +132,7 @@ PROCESS = (
 )
 
 CATALOGUE: dict[str, Spec] = {
-    spec.name: spec for spec in (*SERVER, *TENANT, *TLS, *SIGNER, *DECISIONS, *ICAP, *ESCAPER, *AUDIT, *PROCESS)
+    spec.name: spec for spec in (*SERVER, *TENANT, *TLS, *SIGNER, *SHARED, *DECISIONS, *ICAP, *ESCAPER, *AUDIT, *PROCESS)
 }
 
 

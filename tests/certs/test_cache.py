@@ -18,8 +18,8 @@ from tests.certs.forge_origin import CA, NOW
 DAY = 86400
 
 
-def new_authority(name: str = "main") -> Authority:
-    pair = forge.issue(CA.but(common_name=name), None)
+def new_authority(name: str = "main", key: forge.Key | None = None) -> Authority:
+    pair = forge.issue(CA.but(common_name=name, **({"key": key} if key else {})), None)
     return Authority(name, pair.certificate, (), pair.key)
 
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 from appliance import __version__
 from appliance.identity.hashes import Argon2Hash
 from appliance.storage.sqlite import SqliteStore
+from certs import sealing
 from tests.appliance.cli.conftest import Arcus
 from tests.appliance.config.base import changed
 
@@ -202,3 +203,17 @@ def test_as_a_program_with_a_reader_that_stops(config: Path) -> None:
     done = subprocess.run(program, env=env, stdout=write, stderr=subprocess.PIPE, timeout=60, cwd=Path(__file__).parents[3])
     os.close(write)
     assert b"Traceback" not in done.stderr
+
+
+def test_rds_07_the_key_of_the_shared_tier_is_rotated(arcus: Arcus, config: Path, tmp_path: Path) -> None:
+    ran = arcus("redis", "rotate-key", "-c", config)
+    assert (ran.code, "`arcus run` makes it" in ran.err) == (1, True)
+    file = tmp_path / "state" / "leaf-cache.key"
+    file.parent.mkdir(exist_ok=True)
+    sealing.ensure(file)
+    before = file.read_text().splitlines()
+    told = json.loads(arcus("redis", "rotate-key", "-c", config, "--json").out)
+    after = file.read_text().splitlines()
+    assert [before[0], told["identifier"], before[1]] == [after[0], after[1].split()[0], after[2]]
+    assert arcus("redis", "rotate-key", "-c", config, "--keep", "0").out.startswith(f"{file}: sealing with")
+    assert len(file.read_text().splitlines()) == 2

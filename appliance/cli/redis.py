@@ -1,0 +1,31 @@
+"""`arcus redis`: the shared tier for leaves."""
+
+from typing import Annotated
+
+import typer
+
+from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
+
+app = typer.Typer(name="redis", help="The shared tier for leaves.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command(
+    "rotate-key", epilog=examples("arcus redis rotate-key -c arcus.yaml", "arcus redis rotate-key -c arcus.yaml --keep 0")
+)
+def rotate_key(
+    config: ConfigOption,
+    keep: Annotated[int, typer.Option(min=0, max=7, help="Former keys that still open what they sealed.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a new key in front of state_dir/leaf-cache.key. Copy the file to the other nodes, then restart each."""
+    from appliance.app.paths import StatePaths
+    from certs import sealing
+
+    file = StatePaths(load_config(config).config.state_dir).leaf_cache_key
+    if not file.exists():
+        raise CliError(f"there is no key yet: {file}", "`arcus run` makes it when the configuration has redis")
+    identifier = sealing.rotate(file, keep)
+    if as_json:
+        print_json({"file": str(file), "identifier": identifier, "kept": keep})
+    else:
+        print(f"{file}: sealing with {identifier} after the next start; keys before it that are kept: {keep}")
