@@ -148,7 +148,7 @@ def load(name: str, certificate: Path, private_key: Path, clock: Clock, passphra
 
 def load_public(name: str, certificate: Path, clock: Clock) -> PublicAuthority:
     """The authority's certificates alone, for pages and exports: a process without the key. Raises AuthorityError."""
-    first, *chain = _read_certificates(certificate)
+    first, *chain = read_certificates(certificate)
     now = datetime.fromtimestamp(clock.now(), UTC)
     for each in (first, *chain):
         _check_certificate(each, certificate, now)
@@ -227,7 +227,8 @@ def _read(file: Path) -> bytes:
     return data
 
 
-def _read_certificates(file: Path) -> list[x509.Certificate]:
+def read_certificates(file: Path) -> list[x509.Certificate]:
+    """The certificates of a PEM file as they stand there, unchecked. Raises AuthorityError."""
     try:
         return x509.load_pem_x509_certificates(_read(file))
     except ValueError as error:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
+from appliance.app import ca_watch
 from appliance.app.beat import Heartbeat
 from appliance.app.keys import needs_signer
 from appliance.app.parts import drain_seconds, stop_on, worker_count
@@ -146,6 +147,7 @@ class _Process:
 
     def _sample(self, health: HealthWriter) -> None:
         """For the heartbeat: the sinks' counters and states, and everyone's health as gauges."""
+        ca_watch.sample(self.config, SystemClock(), self._metrics, health)
         for name, stats in self._drain.stats().items():
             self._count(name, stats)
             health.set(f"audit_{name}", State.OK if stats.healthy else State.UNHEALTHY, stats.last_error)

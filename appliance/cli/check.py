@@ -1,7 +1,7 @@
 """`arcus check`"""
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -32,6 +32,7 @@ def check(config: ConfigOption, as_json: JsonOption = False, graph: GraphOption 
     try:
         loaded = load(config)
         _build(loaded)
+        loaded = _with_expiry(loaded)
     except ConfigError as error:
         _refuse(error.problems, as_json)
     if graph is not None:
@@ -73,6 +74,14 @@ def _build(loaded: Loaded) -> None:
         problems += error.problems
     if problems:
         raise ConfigError(problems)
+
+
+def _with_expiry(loaded: Loaded) -> Loaded:
+    """The same, with a warning for each CA that ends soon."""
+    from appliance.app.ca_watch import warnings
+    from appliance.domain.clock import SystemClock
+
+    return replace(loaded, warnings=(*loaded.warnings, *warnings(loaded.config, SystemClock())))
 
 
 def _summary(loaded: Loaded) -> dict[str, int]:

@@ -14,9 +14,8 @@ from appliance.doctor.finding import Finding, fail, ok, warn
 from appliance.domain.clock import Clock, SystemClock
 from appliance.domain.errors import ConfigError
 from certs.authority import load
+from certs.expiry import ADVICE, expiry
 
-DAY: Final = 86_400.0
-EXPIRES_SOON: Final = 60 * DAY
 LITTLE: Final = 512 * 1024 * 1024
 """Less room than this is a failure; less than the spool may take is a warning."""
 
@@ -54,9 +53,9 @@ def _authority(config: AppConfig, ca: Ca, clock: Clock) -> Finding:
         authority = load(ca.name, certificate, key, clock)
     except ConfigError as error:
         return fail(what, str(error), "repair the files, or move them away and run `arcus ca init`")
-    end = authority.certificate.not_valid_after_utc
-    if end.timestamp() - clock.now() < EXPIRES_SOON:
-        return warn(what, f"expires at {end:%Y-%m-%d}", "make a new one and install it on the clients before that day")
+    ends, end = expiry((authority.certificate, *authority.chain), clock.now()), authority.certificate.not_valid_after_utc
+    if ends.text:
+        return warn(what, ends.text.partition(":")[0], ADVICE)
     return ok(what, f"valid until {end:%Y-%m-%d}, sha256 {authority.fingerprint}")
 
 

@@ -57,6 +57,7 @@ TLS = (
     Spec("arcus_tls_handshake_seconds", _H, ("side",), "Time of a handshake.", buckets=FAST),
     Spec("arcus_tls_sessions_total", _C, ("side", "kind"), "Handshakes that succeeded, by side: `resumed` or `full`."),
     Spec("arcus_tls_failures_total", _C, ("side", "category"), "Tasks that a failure of TLS ended, by side and category."),
+    Spec("arcus_ca_expiry_timestamp_seconds", _G, ("ca", "generation"), "When a CA, or a CA above it, ends.", mode="livemax"),
     Spec("arcus_leaf_cache_total", _C, ("result",), "Asked for a leaf certificate: `hit` or `miss`."),
     Spec("arcus_leaf_cache_entries", _G, (), "Leaf certificates in memory."),
     Spec("arcus_leaf_signed_total", _C, ("key",), "Leaf certificates signed, by kind of key: `ecdsa` or `rsa`."),

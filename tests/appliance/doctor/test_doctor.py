@@ -13,6 +13,7 @@ from appliance.config.root import AppConfig
 from appliance.doctor import Finding, Level, parts, ports, scanning, state
 from appliance.domain.clock import ManualClock, SystemClock
 from certs.authority import load_or_create
+from certs.expiry import DAY
 from tests.appliance.config.base import changed, loads
 from tests.ports import free_port
 from tests.servers import clamd
@@ -68,7 +69,7 @@ def test_ca_absent_good_soon_expired_and_broken(config: AppConfig) -> None:
     assert _levels(list(state.authorities(config))) == [Level.OK]
     now = SystemClock().now()
     for days, level in ((50, Level.WARN), (101, Level.FAIL)):
-        assert _levels(list(state.authorities(config, ManualClock(now + days * state.DAY)))) == [level]
+        assert _levels(list(state.authorities(config, ManualClock(now + days * DAY)))) == [level]
     (config.state_dir / "ca" / "main" / "ca.pem").write_text("nonsense")
     [broken] = state.authorities(config)
     assert (broken.level, "holds no certificate" in broken.detail) == (Level.FAIL, True)
