@@ -27,6 +27,7 @@ p{margin:0 0 1rem}
 .message{border-left:.2rem solid var(--mark);padding:.1rem 0 .1rem .9rem;font-weight:600}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.4rem 1.2rem;margin:1.5rem 0;padding:1rem 0;border:solid var(--line);
 border-width:1px 0;font-size:.9rem}
+dl:last-child{margin-bottom:0;padding-bottom:0;border-bottom:0}
 dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere;font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 a{color:var(--link)}

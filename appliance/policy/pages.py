@@ -16,6 +16,7 @@ from appliance.domain.ids import TenantId
 from appliance.domain.notes import CertNotes, ConnNotes, TaskNotes
 from appliance.domain.proceed import Offer
 from appliance.domain.reason import Reason
+from appliance.domain.target import Target, parse_ip
 from appliance.domain.text import printable
 from appliance.policy import markup, wording
 from appliance.policy.accept import Form, negotiate
@@ -168,8 +169,14 @@ def _url(notes: TaskNotes) -> str:
     if notes.scheme not in ("http", "https", "ws", "wss"):
         return str(notes.target)
     default = 443 if notes.scheme in ("https", "wss") else 80
-    authority = str(notes.target)
+    authority = str(_shown(notes.target, notes.conn))
     return f"{notes.scheme}://{authority.removesuffix(f':{default}')}{notes.path}"
+
+
+def _shown(target: Target, conn: ConnNotes) -> Target:
+    """A person knows the name that the browser asked for, not the address that a transparent connection was going to."""
+    name = conn.hello.sni if conn.hello else ""
+    return Target(name, target.port) if name and parse_ip(target.host) else target
 
 
 def _time(started: float) -> str:

@@ -11,14 +11,15 @@ import pytest
 from tests.e2e import netns, origins
 from tests.e2e.chromium import Browser, Visit, browser, why_not
 from tests.e2e.netns import SERVER_IP
-from tests.e2e.records import Event, record
-from tests.e2e.running import Running, base_config, running
+from tests.e2e.records import Event, record, records
+from tests.e2e.running import Running, base_config, running, wait_until
 from tests.proxies import nginx
 
 NO_BROWSER, NO_NAMESPACE = why_not(), netns.why_not()
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(bool(NO_BROWSER), reason=NO_BROWSER or "-")]
 
-NAMES = ("origin.test", "games.test", "expired.test")
+EXPIRED = ("expired.test", "warned.test", "distrusted.test")
+NAMES = ("origin.test", "games.test", *EXPIRED)
 PORT = 8081
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="style.css">
 <title>A page of the origin</title><h1>It works</h1><p id="p">This came from the origin.</p>"""
@@ -100,7 +101,7 @@ def _origins(directory: Path, host: str) -> Iterator[tuple[int, int, origins.Aut
     serve = f"root {files}; types {{ text/html html; text/css css; }}"
     with (
         nginx(host=host, tls=trusted.files(*NAMES), http2=True, server=serve) as good,
-        origins.origin(context=trusted.context("expired.test", expired=True), host=host) as expired,
+        origins.origin(context=trusted.context(*EXPIRED, expired=True), host=host) as expired,
     ):
         yield good.port, expired.port, trusted
 
@@ -115,7 +116,7 @@ def _config(directory: Path, trusted: origins.Authority, host: str) -> dict[str,
         escaper=[
             {"name": "direct", "type": "direct_fixed", "resolver": "local", "egress_network_filter": {"allow": [f"{host}/32"]}}
         ],
-        auditor=[origins.trusting(trusted)],
+        auditor=[_auditor(trusted)],
         tenant=[
             {
                 "tenant_id": "default", "tenant_name": "Example Corp", "ca": "default", "auditor": "inspect",
@@ -123,6 +124,17 @@ def _config(directory: Path, trusted: origins.Authority, host: str) -> dict[str,
             }
         ],
     )  # fmt: skip
+
+
+def _auditor(trusted: origins.Authority) -> dict[str, Any]:
+    """Bad certificates have a page; but one site may be gone on to, and of one the browser itself is to warn."""
+    actions = (("warned.test", "warn"), ("distrusted.test", "untrusted_ca"))
+    exceptions = [{"name": action, "hosts": [host], "action": action} for host, action in actions]
+    trust = {"ca_files": [str(trusted.pem)], "system_roots": False}
+    return {
+        "name": "inspect",
+        "tls_interception": {"upstream_trust": trust, "upstream_certificates": {"exceptions": exceptions}},
+    }
 
 
 def _clean(visit: Visit) -> None:
@@ -159,7 +171,43 @@ def test_c2_an_expired_certificate_has_a_page_with_the_cause(scene: Scene) -> No
     _clean(visit)
     assert visit.status == 502
     assert "upstream_cert_expired" in visit.text
+    assert f"https://expired.test:{scene.expired}/?three" in visit.text
     assert scene.record("/?three")["reason"] == "upstream_cert_expired"
+
+
+def test_c2_a_person_may_go_on_from_a_warning(scene: Scene) -> None:
+    """C2: the warning is ours and clean; its button leads to where the person wanted to go, and the record says so."""
+    visit = scene.open("warned.test", "/?four", scene.expired)
+    scene.screenshot("warning")
+    _clean(visit)
+    assert (visit.status, scene.record("/?four")["reason"]) == (502, "upstream_cert_expired")
+    gone = scene.browser.click("form button")
+    _clean(gone)
+    assert (gone.status, gone.text) == (200, "ok")
+    assert gone.url.endswith("/?four")
+    event = wait_until(lambda: records(scene.arcus, "/?four", method="GET", status=200), 10, "a record of the page")[0]
+    assert (event["server_tls"]["action"], event["server_tls"]["causes"]) == ("proceeded", ["upstream_cert_expired"])
+
+
+@pytest.mark.parametrize("look", ["dark", "narrow"])
+def test_c2_the_warning_on_other_screens(scene: Scene, look: str) -> None:
+    """Nothing is cut off sideways, whatever the device."""
+    scene.browser.emulate(dark=look == "dark", width=380 if look == "narrow" else 1100)
+    try:
+        scene.open("expired.test", f"/{look}", scene.expired)
+        scene.screenshot(f"expired-{look}")
+        assert scene.browser.run("document.documentElement.scrollWidth <= window.innerWidth")
+    finally:
+        scene.browser.emulate()
+
+
+@pytest.mark.security
+def test_c2_of_what_the_untrusted_ca_signed_the_browser_warns(scene: Scene) -> None:
+    """C2: the forward-untrust CA; nothing but the browser's own warning is seen."""
+    visit = scene.open("distrusted.test", "/?five", scene.expired)
+    scene.screenshot("untrusted")
+    assert visit.error == "net::ERR_CERT_AUTHORITY_INVALID"
+    assert "ok" not in visit.text.split()
 
 
 def test_tls_16_the_portal_says_that_the_ca_is_installed(scene: Scene) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from appliance.config.tenant import Tenant
 from appliance.domain.decision import ALLOW, Action, Decision
+from appliance.domain.facts import HelloFacts
 from appliance.domain.ids import TaskId, TenantId
 from appliance.domain.notes import ConnNotes, TaskNotes
 from appliance.domain.reason import Reason, Source
@@ -287,3 +288,12 @@ def test_the_address_shown_leaves_out_default_ports_and_unknown_parts() -> None:
     assert shown(scheme="https", target=Target("2001:db8::1", 8443), path="/") == "https://[2001:db8::1]:8443/"
     assert shown(scheme="connect", target=Target("a.test", 443), path="") == "a.test:443"
     assert shown(target=None) == ""
+
+
+def test_the_address_shown_is_the_name_that_a_transparent_client_asked_for() -> None:
+    task = notes(scheme="https", target=Target("192.0.2.1", 443), path="/x")
+    for sni, want in (("a.test", "https://a.test/x"), ("", "https://192.0.2.1/x")):
+        task.conn.hello = HelloFacts(sni=sni)
+        assert json.loads(render(BLOCKED, task, None, accept=JSON).body)["url"] == want
+    task.conn.hello, task.target = HelloFacts(sni="a.test"), Target("b.test", 443)
+    assert json.loads(render(BLOCKED, task, None, accept=JSON).body)["url"] == "https://b.test/x"
