@@ -10,7 +10,7 @@ from appliance.domain.facts import RequestFacts
 from appliance.domain.ids import TenantId
 from appliance.domain.notes import ConnNotes, TaskNotes
 from appliance.domain.reason import Reason
-from appliance.domain.target import Target
+from appliance.domain.target import Target, parse_ip
 
 
 class Policy(Protocol):
@@ -41,8 +41,10 @@ class Access:
             return conn.tunnel_decision
         sni = conn.hello.sni if conn.hello else ""
         original_ip = ""
-        if sni and conn.protocol == "tproxy":
-            target, original_ip = Target(sni, target.port), target.host
+        if sni and conn.tunnel is not None and parse_ip(conn.tunnel.host) is not None:
+            # the connection may go to the name's own address by now; what the client chose is judged all the same
+            redirected = conn.protocol == "tproxy"
+            target, original_ip = (Target(sni, target.port), conn.tunnel.host) if redirected else (conn.tunnel, "")
         facts = RequestFacts(
             conn.tenant or TenantId(""),
             conn.client,

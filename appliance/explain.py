@@ -96,6 +96,7 @@ class Explainer:
         self.resolver = TenantResolver(config.tenant, config.server)
         self.tenants = TenantRegistry(config.tenant, config.server)
         self.access = AccessPolicy.compile(config.tenant, config.user_group)
+        self.auditors = config.auditor
         lists = compile_lists(config.host_list)
         self.decrypt = {auditor.name: DecryptPolicy.compile(auditor, lists) for auditor in config.auditor}
         self.groups = {group.name: prepare_group(group) for group in config.user_group}
@@ -236,6 +237,8 @@ class _Walk:
         facts = self._tls_facts()
         while isinstance(decision := policy.ask(facts), Need):
             facts = self._learnt(facts, decision)
+        if self._sni and self._sni != self._target.host:
+            self._names(loaded)
         for step in policy.explain(facts):
             self.told.add("decrypt rule", step.answer, _about_rule(step))
         self.told.decrypt = decision.action.value
@@ -246,6 +249,16 @@ class _Walk:
             self._deny("decrypt", Reason.DECRYPT_BLOCKED, why, "block")
         self.told.add("decrypt", decision.action.value, why)
         return decision.action
+
+    def _names(self, loaded: Loaded) -> None:
+        """The server name is not the host, or the host is an address: what live traffic does about it."""
+        config = next(each for each in self._parts.auditors if each.name == loaded.tenant.auditor).name_consistency
+        if parse_ip(self._target.host) is not None:
+            self.told.add("names", config.address, f"address {self._target.host}, server name {self._sni}")
+        elif config.sni == "block":
+            self._deny("names", Reason.SNI_MISMATCH, f"name_consistency.sni: {self._sni}, not {self._target.host}", "block")
+        else:
+            self.told.add("names", "log", f"server name {self._sni}, not {self._target.host}")
 
     def _tls_facts(self) -> TlsFacts:
         hello = HelloFacts(sni=self._sni, ja4=self._question.ja4)

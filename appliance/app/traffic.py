@@ -40,6 +40,8 @@ class Traffic:
         if notes.decision is not None:
             tally("arcus_policy_decisions_total", notes.decision.action.value, notes.decision.level or "none").inc()
             self._would("access", notes.decision.would)
+        for text in notes.mismatches:
+            tally("arcus_name_mismatches_total", text.partition(":")[0]).inc()
         for text in notes.not_scanned:
             tally("arcus_icap_not_scanned_total", text.rpartition(": ")[2]).inc()
         self._tenant(notes)
@@ -70,6 +72,8 @@ class Traffic:
         tally, server = self._metrics.tally, conn.client.server
         tally("arcus_server_bytes_total", server, "in").inc(conn.bytes_in)
         tally("arcus_server_bytes_total", server, "out").inc(conn.bytes_out)
+        for text in conn.mismatches:
+            tally("arcus_name_mismatches_total", text.partition(":")[0]).inc()
         if conn.tls_decision is not None:
             tally("arcus_tls_decisions_total", conn.tls_decision.action.value).inc()
             self._would("decrypt", conn.tls_decision.would)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from addons.access import Access
 from addons.adapt import Adapt
+from addons.consistency import Consistency
 from addons.ends import Ends
 from addons.finish import Finish
 from addons.forge import Forge
@@ -240,6 +241,7 @@ class _Build:
             Portal(self.site),
             Proceed(self.warnings, self.pages),
             Access(self.gate, self.pages),
+            Consistency(self.gate, self._resolve, self.pages),
             Parent(self.pages),
             Adapt(self._per_tenant(self._scanning), self.pages, self.traffic.scan),
             Headers(),

@@ -110,11 +110,11 @@ def _url(notes: TaskNotes, target: Target | None, masker: Masker) -> str:
 def _rule(notes: TaskNotes) -> str:
     """The rule that decided how the task ended."""
     conn = notes.conn
-    if notes.reason is Reason.DECRYPT_BLOCKED and conn.tls_decision:
+    decision = notes.decision or conn.tunnel_decision
+    if notes.reason is Reason.DECRYPT_BLOCKED and conn.tls_decision and (not decision or decision.reason is not notes.reason):
         return conn.tls_decision.rule
     if notes.reason in (Reason.DENIED_BY_ESCAPER, Reason.NO_ESCAPER) and notes.escape and notes.escape.rules:
         return notes.escape.rules[-1]
-    decision = notes.decision or conn.tunnel_decision
     return decision.rule if decision else ""
 
 
@@ -149,6 +149,7 @@ def _outcome(notes: TaskNotes) -> Event:
         event["staged"] = [printable(text, LINE) for text in conn.tls_decision.staged[:LIST]]
     if (failed := failure_of(notes)) is not None:
         event["tls_failure"], event["tls_failure_side"] = failed.category.value, failed.side
+    event["mismatches"] = [printable(text, LINE) for text in (*conn.mismatches, *notes.mismatches)[:LIST]]
     event["would"] = [printable(text, LINE) for text in _would(notes)[:LIST]]
     return event
 

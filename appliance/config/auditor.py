@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from appliance.config.consistency import NameConsistency
 from appliance.config.interception import TlsInterception
 from appliance.config.values import IcapUri, Name, Node, Seconds, Size
 
@@ -42,6 +43,8 @@ class Auditor(Node):
     """text/event-stream and other answers without an end, which cannot be held back for a scan."""
     websocket: Literal["block", "bypass"] = "bypass"
     """WebSocket messages are not scanned: refuse the upgrade, or relay and record it."""
+    name_consistency: NameConsistency = NameConsistency()
+    """When the names of one connection do not agree."""
     unknown_protocol: Literal["block", "bypass"] = "block"
     """Tunnels that speak neither TLS nor HTTP."""
     application_audit_ratio: float = Field(1.0, ge=0.0, le=1.0)

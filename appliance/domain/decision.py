@@ -29,7 +29,7 @@ class Decision:
     reason: Reason = Reason.OK
     rule: str = ""
     level: str = ""
-    """``tenant``, ``user`` or ``site``: where the deciding rule stands."""
+    """``tenant``, ``user``, ``site``, ``decrypt`` or ``consistency``: where the deciding rule stands."""
     message: str = ""
     """The operator's text for the person, shown on the page."""
     redirect_url: str = ""

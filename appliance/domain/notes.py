@@ -110,6 +110,8 @@ class ConnNotes:
     """The tunnel leads to the appliance's own pages; nothing in it goes anywhere else."""
     upstream: "UpstreamFacts | None" = None
     """What a look at the server showed, when the decryption rules asked for one."""
+    mismatches: list[str] = field(default_factory=list)
+    """Names of the connection that do not agree: ``sni: b.test, not a.test``."""
     tunnel_decision: Decision | None = None
     """The access decision on the tunnel's target, when the answer is a page inside TLS."""
     client_tls: TlsNotes | None = None
@@ -162,6 +164,8 @@ class TaskNotes:
     scans: list[ScanVerdict] = field(default_factory=list)
     not_scanned: list[str] = field(default_factory=list)
     """Why a body was passed without a scan: ``no_service``, ``streamed``, ``websocket``, ``spliced``, ``not_sampled``."""
+    mismatches: list[str] = field(default_factory=list)
+    """How the request's host does not agree with the connection's names."""
     websocket_frames: tuple[int, int] = (0, 0)
     steps: dict[str, float] = field(default_factory=dict)
     recorded: bool = False

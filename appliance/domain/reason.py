@@ -239,6 +239,18 @@ class Reason(Enum):
     POLICY_BLOCKED = "policy_blocked", _About(403, Source.POLICY, "A policy blocks this request.")
     POLICY_REDIRECTED = "policy_redirected", _About(302, Source.POLICY, "A policy redirects this request.")
     DECRYPT_BLOCKED = "decrypt_blocked", _About(403, Source.POLICY, "A decryption rule blocks this connection.")
+    SNI_MISMATCH = (
+        "sni_mismatch",
+        _About(403, Source.POLICY, "The server name in TLS is not the host that the connection was asked for."),
+    )
+    HOST_MISMATCH = (
+        "host_mismatch",
+        _About(421, Source.POLICY, "The request is for a host that its connection does not lead to."),
+    )
+    ADDRESS_MISMATCH = (
+        "address_mismatch",
+        _About(403, Source.POLICY, "The address is none of those that the name stands for."),
+    )
     NO_ESCAPER = "no_escaper", _About(503, Source.POLICY, "No way out is configured for this tenant.")
     DENIED_BY_ESCAPER = "denied_by_escaper", _About(403, Source.POLICY, "The way out for this destination is closed.")
     EGRESS_DENIED = "egress_denied", _About(403, Source.POLICY, "The destination's address may not be reached from here.")

@@ -1,17 +1,13 @@
 """The decryption rules' answer for one connection, and what has to be learnt before there is one."""
 
 import time
-from collections.abc import Awaitable, Callable
 
 from appliance.domain.decision import Decision, TlsDecision
 from appliance.domain.errors import TaskError
-from appliance.domain.notes import ConnNotes
 from appliance.domain.target import Target, parse_ip
 from appliance.domain.tls_facts import Need, TlsFacts
 from appliance.domain.upstream import UpstreamFacts
 from appliance.engine.session import Session
-
-type Resolve = Callable[[ConnNotes, Target], Awaitable[tuple[str, ...]]]
 
 
 async def decide_tls(session: Session, target: Target, names: tuple[str, ...], access: Decision) -> TlsDecision:

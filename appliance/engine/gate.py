@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from appliance.config.auditor import Auditor
+from appliance.config.consistency import NameConsistency
 from appliance.config.tenant import Tenant
 from appliance.domain.decision import Action, Decision, TlsDecision
 from appliance.domain.errors import PolicyError
@@ -17,6 +18,7 @@ from appliance.domain.notes import ConnNotes
 from appliance.domain.reason import Reason
 from appliance.domain.target import Target, unmapped
 from appliance.domain.tls_facts import Need, TlsFacts
+from appliance.domain.upstream import UpstreamFacts
 from appliance.identity import schemes
 from appliance.identity.authenticator import Authenticator
 from appliance.policy.access import AccessPolicy
@@ -162,6 +164,18 @@ class Gate:
         """What the decryption rules may look at, as far as it is known without asking anybody."""
         tenant, hello = conn.tenant or TenantId(""), conn.hello or HelloFacts()
         return TlsFacts(conn.client, names, port, tenant, conn.user, hello, now)
+
+    def tls_of(self, conn: ConnNotes, host: str, port: int, now: float) -> TlsDecision:
+        """What the decryption rules say about one more host of a connection, by what is known; nobody is asked."""
+        facts = self.tls_facts(conn, (host,), port, now)
+        while isinstance(answer := self.tls(conn, facts), Need):
+            unknown = conn.upstream or UpstreamFacts(Reason.UPSTREAM_TLS_FAILED, "not looked at")
+            facts = facts.with_addresses(()) if answer is Need.ADDRESSES else facts.with_upstream(unknown)
+        return answer
+
+    def consistency(self, conn: ConnNotes) -> NameConsistency:
+        """What happens when the connection's names do not agree."""
+        return self.view(conn).auditor.name_consistency
 
     def tls(self, conn: ConnNotes, facts: TlsFacts) -> TlsDecision | Need:
         """The decryption rules' answer, or what must be learnt first."""

@@ -20,6 +20,7 @@ from appliance.domain.reason import Reason
 from appliance.domain.target import Target, parse_ip
 from appliance.engine import bad_certificate
 from appliance.engine.clienthello import Progress
+from appliance.engine.consistency import settle
 from appliance.engine.decision import decide_tls
 from appliance.engine.layers import intercepting_stack
 from appliance.engine.observer import Observer
@@ -97,6 +98,8 @@ async def _tls(session: Session, target: Target, hello: HelloFacts) -> None:
     names = (hello.sni,) if by_name else tuple(dict.fromkeys(name for name in (hello.sni, target.host) if name))
     if conn.tunnel_decision is None or conn.tunnel_decision.allowed:
         conn.tunnel_decision = session.engine.gate.access(session.facts(target, "https"))
+    settled = await settle(session, target, hello.sni, conn.tunnel_decision)
+    target, conn.tunnel_decision = settled.target, settled.access
     decision = conn.tls_decision = await decide_tls(session, target, names, conn.tunnel_decision)
     if decision.action is TlsAction.BLOCK:
         await _block_tls(session, target, hello, decision, conn.tunnel_decision)

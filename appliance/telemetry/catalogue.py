@@ -87,6 +87,7 @@ DECISIONS = (
         "What rules in monitor mode would have done, by `access` or `decrypt`.",
     ),
     Spec("arcus_policy_decisions_total", _C, ("action", "level"), "Decisions of the access policy."),
+    Spec("arcus_name_mismatches_total", _C, ("kind",), "Names of connections that do not agree: sni, host, reuse, address."),
     Spec("arcus_auth_total", _C, ("result",), "Proxy authentications: `ok` or a reason; without credentials `auth_required`."),
     Spec("arcus_limits_total", _C, ("limit",), "Clients stopped by a limit of size, number, time or grammar, by reason word."),
 )

@@ -57,10 +57,11 @@ def test_a_block_is_answered_with_a_page_and_noted() -> None:
     assert (notes.reason, notes.detail, notes.decision, notes.status) == (Reason.POLICY_BLOCKED, "Not at work.", BLOCK, 403)
 
 
-def test_on_a_redirected_connection_the_name_decides_and_the_address_is_told() -> None:
+@pytest.mark.parametrize("goes_to", ["203.0.113.9", "name.test"])
+def test_on_a_redirected_connection_the_name_decides_and_the_address_is_told(goes_to: str) -> None:
     policy = Policy()
-    given: ConnNotes = conn(hello=HelloFacts("name.test"), protocol="tproxy")
-    made = flow(url="https://203.0.113.9/", notes=given)
+    given: ConnNotes = conn(hello=HelloFacts("name.test"), protocol="tproxy", tunnel=Target("203.0.113.9", 443))
+    made = flow(url=f"https://{goes_to}/", notes=given)
     task(made)
     Access(policy, page).requestheaders(made)
     assert (policy.asked[0].target, policy.asked[0].original_ip) == (Target("name.test", 443), "203.0.113.9")
@@ -92,3 +93,13 @@ def test_what_is_answered_already_is_not_judged() -> None:
     answered(made)
     Access(policy, page).requestheaders(made)
     assert policy.asked == []
+
+
+@pytest.mark.security
+def test_c8_an_address_that_was_asked_for_is_judged_although_the_connection_goes_to_the_name() -> None:
+    policy = Policy()
+    given = conn(hello=HelloFacts("name.test"), protocol="connect", tunnel=Target("203.0.113.9", 443))
+    made = flow(url="https://name.test/", notes=given)
+    task(made)
+    Access(policy, page).requestheaders(made)
+    assert policy.asked[0].names == ("203.0.113.9", "name.test")

@@ -140,3 +140,12 @@ def test_c8_explain_judges_both_names(explainer: Explainer) -> None:
     assert told.reason == "policy_blocked"
     with pytest.raises(QuestionError, match="not a server name"):
         explainer.explain(Question("https://fine.test/", "10.1.0.1", "alice", sni="a b"))
+
+
+def test_c8_explain_tells_of_names_that_differ(ruled: Explainer) -> None:
+    told = ruled.explain(Question("https://one.other/", "192.0.2.1", at=NOON, sni="two.other"))
+    assert ("names", "log", "server name two.other, not one.other") in [(s.about, s.answer, s.why) for s in told.steps]
+    told = ruled.explain(Question("https://192.0.2.77/", "192.0.2.1", at=NOON, sni="two.other"))
+    assert ("names", "use_name", "address 192.0.2.77, server name two.other") in [
+        (s.about, s.answer, s.why) for s in told.steps
+    ]

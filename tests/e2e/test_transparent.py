@@ -217,7 +217,7 @@ def test_srv_07_a_client_that_names_the_listener_itself_is_refused(scene: Scene)
     with sock:
         sock.settimeout(20)
         sock.connect(("127.0.0.1", PORT))
-        sock.sendall(b"GET /itself HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        sock.sendall(f"GET /itself HTTP/1.1\r\nHost: 127.0.0.1:{PORT}\r\n\r\n".encode())
         answer = b""
         with contextlib.suppress(ConnectionError):
             answer = sock.recv(100)

@@ -72,6 +72,7 @@ def full_connection() -> ConnNotes:
         ),
         client_tls=tls("client"),
         server_tls=tls("server"),
+        mismatches=["sni: b.test, not a.test"],
         requests=3,
         bytes_in=900,
         bytes_out=70_000,
