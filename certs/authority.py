@@ -47,6 +47,10 @@ class Fault(Enum):
     BROKEN_CHAIN = "broken_chain"
     PATH_LENGTH = "path_length"
     NOT_FOR_SERVERS = "not_for_servers"
+    NO_MODULE = "no_module"
+    NO_TOKEN = "no_token"  # noqa: S105 - a word, not a secret
+    WRONG_PIN = "wrong_pin"
+    NO_KEY = "no_key"
     WRONG_PASSPHRASE = "wrong_passphrase"  # noqa: S105 - a word, not a secret
 
 

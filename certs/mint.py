@@ -21,11 +21,15 @@ from certs.publication import Publication
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """An authority at work. ``leaf_days``: how long its leaves live at most. ``publication``: where they can be revoked."""
+    """An authority at work. ``leaf_days``: how long its leaves live at most. ``publication``: where they can be revoked.
+
+    ``slow``: its key takes its time, in a token; it signs in a thread, while others are answered.
+    """
 
     authority: Authority
     leaf_days: int = DEFAULT_DAYS
     publication: Publication | None = None
+    slow: bool = False
 
 
 def random_serial() -> int:
@@ -69,10 +73,17 @@ class Mint:
         if seat is None:
             raise InternalError(Reason.INTERNAL_ERROR, f"no CA with the fingerprint {authority[:16]} signs here")
         key = new_ecdsa_key() if profile.ecdsa else await self._rsa_key()
-        serial = self._serial()
-        certificate = sign_leaf(seat.authority, profile, key, self._clock, serial, seat.leaf_days, seat.publication)
+        certificate = await self._signed(seat, profile, key)
         _must_be_a_leaf(certificate)
         return Issued(certificate, key, self._clock.now())
+
+    async def _signed(self, seat: Seat, profile: LeafProfile, key: LeafKey) -> x509.Certificate:
+        if not seat.slow:
+            return self._sign(seat, profile, key)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._sign, seat, profile, key)
+
+    def _sign(self, seat: Seat, profile: LeafProfile, key: LeafKey) -> x509.Certificate:
+        return sign_leaf(seat.authority, profile, key, self._clock, self._serial(), seat.leaf_days, seat.publication)
 
     async def _rsa_key(self) -> LeafKey:
         async with self._rsa_turn:

@@ -20,6 +20,8 @@ from appliance.domain.clock import Clock
 from certs.files import locked, sync, write_whole
 from certs.generations import CERTIFICATE, KEY, Generations
 
+type SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
 BACKDATE = timedelta(days=7)
 """Longer than any leaf is backdated, so that no leaf starts before its CA; and a client's clock may be slow."""
 
@@ -56,6 +58,16 @@ def _create(home: Path, seed: Seed, clock: Clock) -> None:
     write_whole(draft / CERTIFICATE, certificate.public_bytes(Encoding.PEM))
     draft.rename(home)
     sync(home.parent)
+
+
+def ensure_certificate(home: Path, seed: Seed, key: SigningKey, clock: Clock) -> None:
+    """Make the certificate alone in ``home``, for a key that is kept elsewhere, unless it is there. Raises OSError."""
+    home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with locked(home.parent / ".lock"):
+        if not (home / CERTIFICATE).exists():
+            certificate = self_signed(seed, key, clock)
+            home.mkdir(mode=0o700, exist_ok=True)
+            write_whole(home / CERTIFICATE, certificate.public_bytes(Encoding.PEM))
 
 
 def generate_key(kind: str) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:

@@ -17,6 +17,7 @@ from certs.signer import Signer
 from certs.signing import place
 from certs.signing.client import SignerClient
 from certs.signing.wire import Kind
+from certs.tokens import Tokens
 
 
 def needs_signer(config: AppConfig) -> bool:
@@ -24,14 +25,15 @@ def needs_signer(config: AppConfig) -> bool:
     return any(ca.signer == "process" for ca in config.ca)
 
 
-def seats(config: AppConfig, held: Literal["process", "in_process"]) -> list[Seat]:
+def seats(config: AppConfig, held: Literal["process", "in_process"], tokens: Tokens | None = None) -> list[Seat]:
     """The CAs whose key is held in this way, with their keys. Raises ConfigError when one must not sign."""
-    return [_seat(config, ca) for ca in config.ca if ca.signer == held]
+    tokens = tokens or Tokens()
+    return [_seat(config, ca, tokens) for ca in config.ca if ca.signer == held]
 
 
-def _seat(config: AppConfig, ca: Ca) -> Seat:
-    signing = authority(config, ca.name)
-    return Seat(signing, ca.leaf_days, publication_of(ca, signing))
+def _seat(config: AppConfig, ca: Ca, tokens: Tokens) -> Seat:
+    signing = authority(config, ca.name, tokens)
+    return Seat(signing, ca.leaf_days, publication_of(ca, signing), slow=ca.pkcs11 is not None)
 
 
 def public_authorities(config: AppConfig) -> dict[str, PublicAuthority]:

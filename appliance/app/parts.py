@@ -7,28 +7,39 @@ from collections.abc import Iterable
 
 from appliance.app.paths import StatePaths
 from appliance.config.ca import Ca
+from appliance.config.pkcs11 import Pkcs11
 from appliance.config.root import AppConfig
 from appliance.config.values import Listen
 from appliance.domain.target import Target
+from certs import token_authority
 from certs.authority import Authority, load_or_create
+from certs.tokens import Tokens, TokenSite
 
 
-def authority(config: AppConfig, name: str) -> Authority:
+def authority(config: AppConfig, name: str, tokens: Tokens | None = None) -> Authority:
     """The CA of this name, made when it does not exist. Raises ConfigError when it cannot be used."""
     ca = next(each for each in config.ca if each.name == name)
-    return _authority(ca, StatePaths(config.state_dir))
+    return _authority(ca, StatePaths(config.state_dir), tokens or Tokens())
 
 
-def authorities(config: AppConfig) -> dict[str, Authority]:
+def authorities(config: AppConfig, tokens: Tokens | None = None) -> dict[str, Authority]:
+    tokens = tokens or Tokens()
     paths = StatePaths(config.state_dir)
-    return {ca.name: _authority(ca, paths) for ca in config.ca}
+    return {ca.name: _authority(ca, paths, tokens) for ca in config.ca}
 
 
-def _authority(ca: Ca, paths: StatePaths) -> Authority:
+def _authority(ca: Ca, paths: StatePaths, tokens: Tokens) -> Authority:
+    if ca.pkcs11 is not None:
+        site = _site(ca.pkcs11)
+        return token_authority.load_or_create(paths.ca, ca.name, ca.common_name, ca.validity_days, site, tokens, ca.certificate)
     return load_or_create(
         paths.ca, ca.name, ca.common_name, ca.key, ca.validity_days,
         certificate=ca.certificate, private_key=ca.private_key,
     )  # fmt: skip
+
+
+def _site(node: Pkcs11) -> TokenSite:
+    return TokenSite(node.module, node.token, node.label, node.pin_file, node.environment)
 
 
 def own_listeners(config: AppConfig) -> list[Target]:

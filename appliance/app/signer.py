@@ -17,10 +17,12 @@ from appliance.domain.errors import ConfigError
 from appliance.hardening import lock_memory
 from appliance.telemetry.health import HealthWriter, State
 from appliance.telemetry.metrics import Metrics
+from certs.authority import AuthorityError, Fault
 from certs.mint import Mint
 from certs.signing.leaf_desk import LeafDesk
 from certs.signing.server import SignerServer
 from certs.signing.wire import Kind
+from certs.tokens import Tokens
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +33,14 @@ LEAVE_MARGIN = 1.0
 async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: int) -> None:
     """Sign until SIGTERM (then until the workers have gone, for what they drain may need leaves) or SIGINT."""
     stop, received = stop_on((signal.SIGTERM, signal.SIGINT))
-    process = _Process(config, sockets["signer"])
+    try:
+        process = _Process(config, sockets["signer"])
+    except ConfigError as error:
+        # the parent has checked everything: it was changed while the appliance ran
+        logger.error("the signer cannot sign: %s", error)
+        if isinstance(error, AuthorityError) and error.fault is Fault.WRONG_PIN:
+            await stop.wait()  # to be started again would try the PIN again, until the token locks itself
+        raise SystemExit(1) from None
     beating = asyncio.create_task(Heartbeat(StatePaths(config.state_dir).run, "signer", process.metrics, process.sample).run())
     process.server.start()
     try:
@@ -52,18 +61,14 @@ class _Process:
         self._not_locked = lock_memory()
         if self._not_locked:
             logger.info("the signer's memory can be swapped out: %s", self._not_locked)
-        clock = SystemClock()
-        try:
-            held = seats(config, "process")
-        except ConfigError as error:
-            # the parent has checked them: they were changed while the appliance ran
-            raise SystemExit(f"the signer cannot start: {error}") from error
+        clock, self._tokens = SystemClock(), Tokens()
+        held = seats(config, "process", self._tokens)
         ttl = {ca.name: ca.leaf_cache_ttl for ca in config.ca}
         self._desk = LeafDesk(
             Mint(held, clock), {seat.authority.fingerprint: ttl[seat.authority.name] for seat in held}, clock, self._told
         )
         self._publisher = Publisher(StatePaths(config.state_dir).pki, [seat.authority for seat in held], clock)
-        self.server = SignerServer(sock, {Kind.LEAF: self._desk.answer})
+        self.server = SignerServer(sock, {Kind.LEAF: self._desk.answer, Kind.FIND: self._desk.find})
 
     def _told(self, result: str) -> None:
         self.metrics.inc("arcus_signer_leaves_total", result)
@@ -73,6 +78,7 @@ class _Process:
         self.metrics.set("arcus_signer_remembered", value=len(self._desk))
         self.metrics.set("arcus_signer_connections_active", value=self.server.connections)
         self._publisher.sample(health)
+        health.set("tokens", State.UNHEALTHY if self._tokens.trouble else State.OK, self._tokens.trouble)
         health.set("memory", State.OK, self._not_locked or "locked")
 
     async def wait_for_workers(self, seconds: float) -> None:

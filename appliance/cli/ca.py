@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from appliance.cli import ca_backup, ca_import, ca_revocation
+from appliance.cli import ca_backup, ca_import, ca_leaves, ca_revocation
 from appliance.cli.ca_choice import TenantOption, certificate_file, load_certificate, of_tenant, tenants_of
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
 from appliance.config.ca import Ca
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="ca", help="Signing CAs, by tenant.", no_args_is_help=True, rich_markup_mode=None)
 
-for part in (ca_import, ca_backup, ca_revocation):
+for part in (ca_import, ca_backup, ca_leaves, ca_revocation):
     part.register(app)
 
 

@@ -56,13 +56,17 @@ def _refuse(problems: list[Problem], as_json: bool) -> None:
 
 def _build(loaded: Loaded) -> None:
     """What only the parts themselves can tell: CA files that must not sign, URLs that nobody may be sent to."""
+    from appliance.domain.clock import SystemClock
     from appliance.explain import Explainer
-    from certs.authority import load_or_create
+    from certs.authority import load_or_create, load_public
 
     problems: list[Problem] = []
     for ca in loaded.config.ca:
         if ca.certificate is not None:
             try:
+                if ca.pkcs11 is not None:  # the token is not opened: a check must not cost one of the tries of a PIN
+                    load_public(ca.name, ca.certificate, SystemClock())
+                    continue
                 load_or_create(
                     loaded.config.state_dir, ca.name, ca.common_name, certificate=ca.certificate, private_key=ca.private_key
                 )

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
+from appliance.config.pkcs11 import Pkcs11
 from appliance.config.values import FilePath, Name, Node, Seconds, Url
 
 
@@ -21,6 +22,8 @@ class Ca(Node):
     """A PEM file with the CA certificate, then its chain, if any."""
     private_key: FilePath | None = None
     """The key of ``certificate``, as PEM without a passphrase, mode 0600."""
+    pkcs11: Pkcs11 | None = None
+    """The key is in a token, instead of a file. Its certificate is ``certificate``, or is made by ``arcus ca init``."""
     validity_days: int = Field(1825, ge=30, le=7300)
     """How long a created CA is valid."""
     signer: Literal["process", "in_process"] = "process"

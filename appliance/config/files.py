@@ -41,7 +41,7 @@ def _certificates(view: View) -> Iterator[tuple[Path, File]]:
 
 def _pairs(view: View) -> Iterator[tuple[Path, File | None, File | None]]:
     for path, ca in view.each("ca"):
-        if ca.certificate is not None or ca.private_key is not None:
+        if ca.pkcs11 is None and (ca.certificate is not None or ca.private_key is not None):
             yield path, ca.certificate, ca.private_key
     for path, server in view.each("server"):
         if isinstance(server, HttpProxy) and server.tls is not None:

@@ -11,6 +11,7 @@ from appliance.config.document import MAX_BYTES, Document, DocumentError, read_d
 from appliance.config.exposure import check_exposure
 from appliance.config.files import check_files
 from appliance.config.messages import told
+from appliance.config.pkcs11_check import check_pkcs11
 from appliance.config.redis_check import check_redis
 from appliance.config.references import check_references
 from appliance.config.root import AppConfig
@@ -58,6 +59,9 @@ def parse(raw: bytes | str, *, file: str, base: Path) -> Loaded:
     return Loaded(config, tuple(warnings), text)
 
 
+_CHECKS = (check_references, check_routing, check_exposure, check_files, check_pkcs11, check_redis, give_advice)
+
+
 def _checked(document: Document, findings: Findings, base: Path) -> AppConfig | None:
     for path, line, message in document.flaws:
         findings.error(path, message, line)
@@ -69,7 +73,8 @@ def _checked(document: Document, findings: Findings, base: Path) -> AppConfig | 
     view = _view(data, findings, base)
     if view is None:
         return None
-    for check in (_not_empty, check_references, check_routing, check_exposure, check_files, check_redis, give_advice):
+    _not_empty(view)
+    for check in _CHECKS:
         check(view)
     return view.config
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from appliance.app.parts import authority as load_authority
 from appliance.app.paths import StatePaths
 from appliance.config.ca import Ca
 from appliance.config.root import AppConfig
@@ -47,10 +48,10 @@ def authorities(config: AppConfig, clock: Clock | None = None) -> Iterator[Findi
 def _authority(config: AppConfig, ca: Ca, clock: Clock) -> Finding:
     what, home = f"CA {ca.name}", StatePaths(config.state_dir).ca / ca.name
     certificate, key = ca.certificate or home / "ca.pem", ca.private_key or home / "ca.key"
-    if ca.certificate is None and not home.exists():
+    if ca.certificate is None and not certificate.exists():
         return warn(what, "does not exist yet", "`arcus ca init` makes it")
     try:
-        authority = load(ca.name, certificate, key, clock)
+        authority = load_authority(config, ca.name) if ca.pkcs11 else load(ca.name, certificate, key, clock)
     except ConfigError as error:
         return fail(what, str(error), "repair the files, or move them away and run `arcus ca init`")
     ends, end = expiry((authority.certificate, *authority.chain), clock.now()), authority.certificate.not_valid_after_utc

@@ -6,19 +6,27 @@ moment be given one leaf, and a worker that starts anew go on with the leaves of
 
 import asyncio
 import hashlib
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from appliance.domain.clock import Clock, SystemClock
+from certs.fingerprint import certificate_sha256
 from certs.issued import Issued
 from certs.profile import LeafProfile
 from certs.signer import Signer
+from certs.signing.wire import MAX_BODY
 
 FINGERPRINT = 32
 MAX_LEAVES = 10_000
 MAX_BYTES = 32 * 1024 * 1024
 """Usual leaves take 1 KB here; only names without end make them larger."""
+
+MAX_FOUND = 100
 
 type Told = Callable[[str], None]
 """Called with ``made``, ``joined`` or ``remembered``."""
@@ -27,6 +35,8 @@ type Told = Callable[[str], None]
 @dataclass(frozen=True, slots=True)
 class _Kept:
     answer: bytes
+    names: tuple[str, ...]
+    fingerprint: str
     issued_until: float
     """Wall clock, seconds since the epoch."""
     stays_until: float
@@ -41,6 +51,39 @@ def leaf_question(authority: str, profile: LeafProfile) -> bytes:
 def read_leaf(body: bytes) -> Issued:
     """The leaf in an answer. Raises ValueError."""
     return Issued.from_bytes(body[1:], fresh=body[:1] == b"\1")
+
+
+def found_answer(certificates: list[x509.Certificate]) -> bytes:
+    """As many as a message holds."""
+    answer = b""
+    for certificate in certificates:
+        data = certificate.public_bytes(Encoding.DER)
+        if len(answer) + 4 + len(data) > MAX_BODY:
+            break
+        answer += len(data).to_bytes(4) + data
+    return answer
+
+
+def read_found(body: bytes) -> list[x509.Certificate]:
+    """What ``found_answer`` made. Raises ValueError."""
+    certificates = []
+    while body:
+        length = int.from_bytes(body[:4])
+        certificates.append(x509.load_der_x509_certificate(body[4 : 4 + length]))
+        body = body[4 + length :]
+    return certificates
+
+
+def _wanted(text: str) -> "Callable[[_Kept], bool]":
+    word, _, value = text.partition(":")
+    if not text:
+        return lambda _: True
+    if word == "host":
+        wildcard = f"*.{value.partition('.')[2]}"
+        return lambda kept: value in kept.names or wildcard in kept.names
+    if word == "sha256":
+        return lambda kept: kept.fingerprint == value.lower()
+    raise ValueError("neither a host nor a fingerprint")
 
 
 class LeafDesk:
@@ -90,11 +133,18 @@ class LeafDesk:
         self._told("made")
         return b"\1" + made
 
+    async def find(self, body: bytes) -> bytes:
+        """The certificates that are remembered for a host or a fingerprint. Raises ValueError for another question."""
+        wanted = _wanted(body.decode("utf-8"))
+        found = (kept for kept in reversed(self._kept.values()) if wanted(kept))
+        certificates = [Issued.from_bytes(kept.answer).certificate for kept in itertools.islice(found, MAX_FOUND)]
+        return found_answer(certificates)
+
     async def _make(self, key: bytes, authority: str, profile: LeafProfile) -> bytes:
         try:
             issued = await self._mint.leaf(authority, profile)
             answer = issued.to_bytes()
-            self._keep(key, answer, issued.until(self._ttl.get(authority, 0.0)))
+            self._keep(key, answer, profile.names, issued, issued.until(self._ttl.get(authority, 0.0)))
             return answer
         finally:
             del self._pending[key]
@@ -109,11 +159,12 @@ class LeafDesk:
         self._kept.move_to_end(key)
         return kept.answer
 
-    def _keep(self, key: bytes, answer: bytes, until: float) -> None:
+    def _keep(self, key: bytes, answer: bytes, names: tuple[str, ...], issued: Issued, until: float) -> None:
         life = until - self._clock.now()
         if life <= 0:
             return
-        self._kept[key] = _Kept(answer, until, self._clock.monotonic() + life)
+        fingerprint = certificate_sha256(issued.certificate)
+        self._kept[key] = _Kept(answer, names, fingerprint, until, self._clock.monotonic() + life)
         self.held += len(answer)
         while len(self._kept) > self._max_leaves or self.held > self._max_bytes:
             self._forget(next(iter(self._kept)))

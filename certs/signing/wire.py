@@ -27,6 +27,10 @@ class Kind(IntEnum):
     """Body: fingerprint of the CA (32), then the profile. Answer: 1 when it was signed for this question, 0 when it was
     remembered; then ``Issued.to_bytes``."""
 
+    FIND = 2
+    """Body: ``host:NAME``, ``sha256:HEX``, or nothing for all. Answer: remembered certificates, newest first, without keys:
+    the length (4) of each, then its DER."""
+
     ANSWER = 128
     FAILURE = 129
     """Body: ``reason: detail`` in UTF-8."""

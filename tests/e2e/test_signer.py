@@ -5,6 +5,8 @@ import json
 import os
 import signal
 import stat
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +17,7 @@ from cryptography import x509
 
 from tests.e2e import sockets
 from tests.e2e.counters import counter
-from tests.e2e.running import Running, base_config, running, wait_until
+from tests.e2e.running import ROOT, Running, base_config, running, wait_until
 from tests.e2e.webserver import WebServer, webserver
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.xdist_group("e2e-signer")]
@@ -135,6 +137,19 @@ def test_tls_08_the_socket_is_the_owners_and_no_process_dumps_core(arcus: Runnin
     for pid in [arcus.process.pid, *(pid for kind in kinds for pid in arcus.child_pids(kind))]:
         limit = next(line for line in Path(f"/proc/{pid}/limits").read_text().splitlines() if "core file" in line)
         assert limit.split()[4:6] == ["0", "0"]
+
+
+def test_tls_15_the_leaves_that_clients_are_shown_can_be_looked_up(arcus: Running, webs: Webs) -> None:
+    shown = leaf(arcus, webs, "shared.test")
+    command = [sys.executable, "-m", "appliance.cli", "ca", "leaves", "-c", str(arcus.state.parent / "arcus.yaml")]
+
+    def found(*more: str) -> str:
+        return subprocess.run([*command, *more], capture_output=True, text=True, check=True, cwd=ROOT, timeout=60).stdout
+
+    (one,) = json.loads(found("--host", "shared.test", "--json"))
+    assert (one["serial"], one["names"]) == (f"{shown.serial_number:x}", ["shared.test"])
+    assert one["serial"] in found("--sha256", one["sha256"].upper())
+    assert found("--host", "nobody.test") == "none\n"
 
 
 def test_err_12_sigterm_waits_for_the_workers(tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from appliance.domain.clock import ManualClock
 from appliance.domain.errors import InternalError
+from certs.fingerprint import certificate_sha256
 from certs.issued import Issued
 from certs.mint import Mint, Seat
 from certs.profile import LeafProfile
-from certs.signing.leaf_desk import LeafDesk, leaf_question, read_leaf
+from certs.signing.leaf_desk import LeafDesk, found_answer, leaf_question, read_found, read_leaf
+from certs.signing.wire import MAX_BODY
 from tests.certs.forge_origin import NOW
 from tests.certs.test_cache import new_authority, profile
 
@@ -146,3 +148,33 @@ def test_an_answer_that_is_none_is_refused():
 def test_a_question_says_which_authority(place):
     question = leaf_question(place.a.fingerprint, LeafProfile.for_host("a.test"))
     assert question.startswith(bytes.fromhex(place.a.fingerprint))
+
+
+# -- TLS-15: which leaves there are --
+
+
+async def test_tls_15_remembered_leaves_are_found_by_host_and_fingerprint_without_their_keys(place):
+    wildcard = leaf_question(place.a.fingerprint, LeafProfile(("*.b.test",)))
+    first, second = await place.leaf("a.test"), read_leaf(await place.desk.answer(wildcard))
+    assert [each.serial_number for each in read_found(await place.desk.find(b""))] == [
+        second.certificate.serial_number,
+        first.certificate.serial_number,
+    ]
+    assert read_found(await place.desk.find(b"host:a.test")) == [first.certificate]
+    assert read_found(await place.desk.find(b"host:www.b.test")) == [second.certificate]
+    assert read_found(await place.desk.find(b"host:c.test")) == []
+    fingerprint = certificate_sha256(second.certificate).encode()
+    answer = await place.desk.find(b"sha256:" + fingerprint)
+    assert read_found(answer) == [second.certificate]
+    assert second.key.private_numbers().private_value.to_bytes(32) not in answer
+    with pytest.raises(ValueError):
+        await place.desk.find(b"key:a.test")
+
+
+async def test_tls_15_an_answer_is_bounded(place):
+    leaf = (await place.leaf()).certificate
+    body = found_answer([leaf] * 1000)
+    assert len(body) <= MAX_BODY
+    assert 100 < len(read_found(body)) < 1000
+    with pytest.raises(ValueError):
+        read_found(body[:-1])
