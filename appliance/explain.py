@@ -24,6 +24,7 @@ from appliance.policy.access import AccessPolicy
 from appliance.policy.access import Step as AccessStep
 from appliance.policy.decrypt import DecryptPolicy, compile_lists
 from appliance.policy.decrypt import Step as RuleStep
+from appliance.policy.exclusions import compile_exclusions
 from appliance.tenancy.registry import Loaded, TenantRegistry
 from appliance.tenancy.resolve import TenantResolver
 
@@ -98,7 +99,9 @@ class Explainer:
         self.access = AccessPolicy.compile(config.tenant, config.user_group)
         self.auditors = config.auditor
         lists = compile_lists(config.host_list)
-        self.decrypt = {auditor.name: DecryptPolicy.compile(auditor, lists) for auditor in config.auditor}
+        interceptions = {auditor.name: auditor.tls_interception for auditor in config.auditor}
+        fixed = compile_exclusions(config.tenant, interceptions, lists, lambda: 1.0)
+        self.decrypt = {auditor.name: DecryptPolicy.compile(auditor, lists, fixed) for auditor in config.auditor}
         self.groups = {group.name: prepare_group(group) for group in config.user_group}
         self.egress = Registry.from_config(config.escaper, config.resolver, [each.listen.address for each in config.server])
 

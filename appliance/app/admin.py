@@ -14,6 +14,7 @@ import uvicorn
 from appliance.app import ca_watch
 from appliance.app.beat import Heartbeat
 from appliance.app.keys import needs_signer
+from appliance.app.learning import Learning
 from appliance.app.parts import drain_seconds, stop_on, worker_count
 from appliance.app.paths import StatePaths
 from appliance.app.portal import households
@@ -62,7 +63,7 @@ type _Signals = list[signal.Signals]
 
 async def _serve(process: "_Process", sockets: list[socket.socket], stop: asyncio.Event, received: _Signals) -> None:
     server = _Server(_settings(process.application()))
-    helpers = [asyncio.create_task(work) for work in (process.beat.run(), process.retain())]
+    helpers = [asyncio.create_task(work) for work in (process.beat.run(), process.retain(), process.learning.run())]
     serving, stopping = asyncio.create_task(server.serve(sockets=sockets)), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -105,7 +106,8 @@ class _Process:
         self._metrics = Metrics()
         self._verifier = Verifier(paths.admin_token)
         self._store = SqliteStore(config.audit.store.path or paths.audit_db)
-        self._drain = Drain(paths.spool, self._sinks())
+        self.learning = Learning(config, self._store, paths)
+        self._drain = Drain(paths.spool, [*self._sinks(), *self.learning.sinks()])
         self._counted: dict[str, FeedStats] = {}
         self._ended = threading.Event()
         self._workers = tuple(f"worker-{number}" for number in range(worker_count(config)))
@@ -136,6 +138,7 @@ class _Process:
                 draining=self._stop.is_set,
                 portal=PortalNames.of(config.portal).name,
                 households={str(key): home for key, home in households(config, {n: [p] for n, p in known.items()}).items()},
+                exclusions=self.learning.desk,
             )
         )
 
@@ -151,6 +154,7 @@ class _Process:
         for name, stats in self._drain.stats().items():
             self._count(name, stats)
             health.set(f"audit_{name}", State.OK if stats.healthy else State.UNHEALTHY, stats.last_error)
+        self._metrics.set("arcus_exclusions_active", value=self.learning.sample(health))
         for process in self._health().processes.values():
             for component, item in process.components.items():
                 self._metrics.set("arcus_health_state", component, value=item.state.rank)

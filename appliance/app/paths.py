@@ -47,6 +47,11 @@ class StatePaths:
         return self.root / "run"
 
     @property
+    def exclusions(self) -> Path:
+        """What was learned not to decrypt, for the workers."""
+        return self.run / "exclusions.json"
+
+    @property
     def metrics(self) -> Path:
         return self.root / "run" / "metrics"
 

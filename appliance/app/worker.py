@@ -1,6 +1,7 @@
 """A worker process: the traffic path, joined."""
 
 import asyncio
+import random
 import signal
 import socket
 import ssl
@@ -24,6 +25,7 @@ from addons.scanning import Scanning
 from addons.trusting import Trusting
 from addons.upstream_tls import UpstreamTls
 from appliance.app.beat import Heartbeat
+from appliance.app.exclusions import SnapshotReader, exclusions
 from appliance.app.gauges import Gauges, Watched
 from appliance.app.keys import Signers, public_authorities
 from appliance.app.memory import Memory
@@ -120,6 +122,8 @@ class _Build:
         revocations = portal_route(RevocationAnswers(paths.pki, self.clock))
         self.site = site(config, {name: [each] for name, each in self.authorities.items()}, [revocations])
         self.publisher = Publisher(paths.pki, [seat.authority for seat in self.signers.held] if index == 0 else [], self.clock)
+        self.exclusions = exclusions(config, random.random)
+        self.learned = SnapshotReader(paths.exclusions, self.exclusions)
         self.auditors = {auditor.name: auditor for auditor in config.auditor}
         self.upstream = Upstream(config, self.authorities, self.clock)
         self.grants = self.upstream.grants()
@@ -167,7 +171,8 @@ class _Build:
     def _view(self, tenant_id: str) -> TenantView:
         tenant = next(each for each in self.config.tenant if each.tenant_id == tenant_id)
         auditor = self.auditors[tenant.auditor]
-        return TenantView(tenant, auditor, DecryptPolicy.compile(auditor, self.lists), certificate_matrix(auditor))
+        decrypt = DecryptPolicy.compile(auditor, self.lists, self.exclusions)
+        return TenantView(tenant, auditor, decrypt, certificate_matrix(auditor))
 
     # -- services of each tenant --
 
@@ -277,6 +282,8 @@ class _Build:
         self.signers.sample(health)
         self.publisher.sample(health)
         self.shared.sample(health)
+        self.learned.refresh()
+        health.set("exclusions", State.DEGRADED if self.learned.error else State.OK, self.learned.error)
         health.set("audit_spool", State.UNHEALTHY if full else State.OK, "full" if full else "")
         for (_, uri), service in self.icap.items():
             down = service.stats.suspended

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from appliance.config.decrypt_rule import DecryptRule
+from appliance.config.exclusions import ExclusionConfig
 from appliance.config.resumption import UpstreamSessions
 from appliance.config.survey import Survey
 from appliance.config.upstream_certificates import UpstreamCertificates
@@ -39,6 +40,8 @@ class TlsInterception(Node):
     """Short form of a splice rule; asked after ``rules``, together with ``block``."""
     block: list[Domain] = []
     """Short form of a block rule."""
+    exclusions: ExclusionConfig = ExclusionConfig()
+    """Hosts that cannot be decrypted without breaking them; asked after ``rules`` and the short lists."""
     default_action: Literal["intercept", "splice", "block"] = "intercept"
     """When no rule matches."""
     connection_strategy: Literal["eager", "lazy"] = "eager"

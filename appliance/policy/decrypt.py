@@ -26,8 +26,13 @@ _NO_HELLO: Final = HelloFacts()
 
 
 class Exclusion(Protocol):
-    """Why a host is spliced that no rule names. ``text`` stands in the audit record."""
+    """What happens to a host that no rule names: spliced, or intercepted to see whether it works again. ``rule`` and ``text``
+    stand in the audit record."""
 
+    @property
+    def action(self) -> TlsAction: ...
+    @property
+    def rule(self) -> str: ...
     @property
     def text(self) -> str: ...
 
@@ -132,7 +137,7 @@ class DecryptPolicy:
 
     def _excluded(self, exclusions: Exclusions, facts: TlsFacts, name: str) -> TlsDecision | None:
         found = exclusions.find(facts.tenant, name, facts.hello.ja4, facts.now) if name else None
-        return TlsDecision(TlsAction.SPLICE, "exclusion", found.text) if found is not None else None
+        return TlsDecision(found.action, found.rule, found.text) if found is not None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
 ends in ``created_at``: every list is newest first, so one index serves the filter and the order at once.
 """
 
-from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text, text
 
 metadata = MetaData()
 
@@ -50,5 +50,72 @@ audit_logs = Table(
     Index("idx_audit_host", "target_host", "created_at"),
     Index("idx_audit_source", "source_ip", "created_at"),
     Index("idx_audit_reason", "block_reason", "created_at"),
+    sqlite_autoincrement=True,
+)
+
+tls_refusals = Table(
+    "tls_refusals",
+    metadata,
+    Column("conn_id", String(26), primary_key=True),
+    Column("tenant_id", String(255), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("client", String(300), nullable=False),
+    Column("cause", String(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Index("idx_refusals_key", "tenant_id", "host", "fingerprint", "created_at"),
+    Index("idx_refusals_age", "created_at"),
+)
+
+tls_acceptances = Table(
+    "tls_acceptances",
+    metadata,
+    Column("tenant_id", String(255), primary_key=True),
+    Column("client", String(300), primary_key=True),
+    Column("fingerprint", String(64), primary_key=True),
+    Column("host", String(255), primary_key=True),
+    Column("user_agent", String(200), nullable=False),
+    Column("seen_at", Float, nullable=False),
+    Index("idx_acceptances_host", "tenant_id", "host", "fingerprint"),
+    Index("idx_acceptances_age", "seen_at"),
+)
+
+exclusions = Table(
+    "exclusions",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("tenant_id", String(255), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("retest", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("decided_at", Float, nullable=False),
+    Column("decided_by", String(300), nullable=False),
+    Column("until", Float, nullable=False),
+    Column("evidence", JSON, nullable=False),
+)
+Index(
+    "idx_exclusions_open",
+    exclusions.c.tenant_id,
+    exclusions.c.host,
+    exclusions.c.fingerprint,
+    unique=True,
+    sqlite_where=text("state IN ('proposed', 'active', 'rejected')"),
+)
+
+exclusion_history = Table(
+    "exclusion_history",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("exclusion_id", String(26), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("actor", String(300), nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("note", Text, nullable=False),
+    Index("idx_exclusion_history", "exclusion_id", "seq"),
     sqlite_autoincrement=True,
 )

@@ -54,7 +54,7 @@ class SqliteStore:
         self._writer = _engine(path, pool_size=1, setup=_set_up_writer)
         self._readers = _engine(path, pool_size=4, setup=_set_up_reader)
         try:
-            with _alone(path), self._writing() as connection:
+            with _alone(path), self.writing() as connection:
                 self.version = migrate(connection, self._clock)
         except BaseException:
             self.close()
@@ -69,7 +69,7 @@ class SqliteStore:
         rows = [to_row(item, text_) for item, text_ in events]
         if not rows:
             return 0
-        with self._writing() as connection:
+        with self.writing() as connection:
             return connection.exec_driver_sql(_INSERT, rows).rowcount
 
     def select(self, where: str, parameters: Parameters, order: str, limit: int) -> list[tuple[int, float, dict[str, Any]]]:
@@ -79,7 +79,7 @@ class SqliteStore:
             StoreError: it took longer than the time for a query, or the database cannot be read.
         """
         sql = text(f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT :row_limit")
-        with self._reading() as connection:
+        with self.reading() as connection:
             found = connection.execute(sql, {**parameters, "row_limit": limit}).all()
         return [(int(seq), float(created), json.loads(body)) for seq, created, body in found]
 
@@ -93,12 +93,12 @@ class SqliteStore:
             f"SELECT {expression} AS value, count(*) AS number FROM audit_logs WHERE {where} "  # noqa: S608
             "GROUP BY value ORDER BY number DESC, value LIMIT :row_limit"
         )
-        with self._reading() as connection:
+        with self.reading() as connection:
             return [(value, int(number)) for value, number in connection.execute(sql, {**parameters, "row_limit": limit})]
 
     def last_seq(self) -> int:
         """The number of the newest event; 0 when there is none."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return int(connection.execute(text("SELECT coalesce(max(seq), 0) FROM audit_logs")).scalar_one())
 
     def delete_before(self, moment: float, *, batch: int = RETENTION_BATCH, stop: threading.Event | None = None) -> int:
@@ -114,7 +114,7 @@ class SqliteStore:
         )
         total = 0
         while not (stop and stop.is_set()):
-            with self._writing() as connection:
+            with self.writing() as connection:
                 gone = connection.execute(sql, {"moment": moment, "batch": batch}).rowcount
                 _driver(connection).execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()  # a step frees a page
             total += gone
@@ -135,14 +135,16 @@ class SqliteStore:
         self._writer.dispose()
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def writing(self) -> Iterator[Connection]:
+        """One transaction, alone; rolled back when the block raises. Raises StoreError."""
         with self._write_lock, _mapped(), self._writer.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
             connection.commit()
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
+        """A connection that cannot write, with the time that a query may take. Raises StoreError."""
         with _mapped(), self._readers.connect() as connection:
             deadline = self._clock.monotonic() + self._query_seconds
             raw = _driver(connection)

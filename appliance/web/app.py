@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from appliance.storage.sqlite import StoreError
 from appliance.web.answers import Answers, Fault
 from appliance.web.audit import AuditPages, Busy
+from appliance.web.exclusions import ExclusionPages
 from appliance.web.guard import KnownHost, SafeHeaders, SameOrigin
 from appliance.web.install import InstallPages
 from appliance.web.login import START, LoginPages
@@ -71,6 +72,7 @@ def routes(services: Services, answers: Answers, sessions: Sessions, audit: Audi
         Route("/tenants/{tenant_id}/install", install.page),
         Route("/tenants/{tenant_id}/install/{file}", install.file),
         Route("/ca/{file}", tenants.certificate),
+        *_exclusions(services, answers),
         Route("/api/v1/audit", audit.list_json),
         Route("/api/v1/audit/{event_id}", audit.event_json),
         Route("/api/v1/tenants", tenants.list_json),
@@ -79,6 +81,24 @@ def routes(services: Services, answers: Answers, sessions: Sessions, audit: Audi
         Route("/metrics", system.metrics),
         Route("/static/{name}", static.serve),
         Route("/pki/{rest:path}", RevocationPages(services.revocations, answers).answer, methods=["GET", "POST"]),
+    ]
+
+
+def _exclusions(services: Services, answers: Answers) -> list[Route]:
+    if services.exclusions is None:
+        return []
+    pages = ExclusionPages(services.exclusions, answers)
+    return [
+        Route("/exclusions", pages.list_page, methods=["GET"]),
+        Route("/exclusions", pages.add, methods=["POST"]),
+        Route("/exclusions.json", pages.list_json),
+        Route("/exclusions/{id}.json", pages.one_json),
+        Route("/exclusions/{id}", pages.one_page),
+        Route("/exclusions/{id}/{action}", pages.decide, methods=["POST"]),
+        Route("/api/v1/exclusions", pages.list_json, methods=["GET"]),
+        Route("/api/v1/exclusions", pages.add, methods=["POST"]),
+        Route("/api/v1/exclusions/{id}", pages.one_json),
+        Route("/api/v1/exclusions/{id}/{action}", pages.decide, methods=["POST"]),
     ]
 
 

@@ -9,7 +9,7 @@ from appliance.web.show import search_link, value_of
 
 type Event = Mapping[str, Any]
 
-_TLS = ("version", "cipher", "alpn", "sni", "resumed", "verify", "error", "alert", "chain_sha256")
+_TLS = ("version", "cipher", "alpn", "sni", "resumed", "verify", "causes", "action", "rule", "error", "alert", "chain_sha256")
 _CERTIFICATE = ("subject", "issuer", "names", "not_before", "not_after", "serial", "sha256")
 
 LAYOUT: dict[str, tuple[str, ...]] = {
@@ -23,19 +23,23 @@ LAYOUT: dict[str, tuple[str, ...]] = {
     ),
     "Decision": (
         "action", "blocked", "reason", "reason_source", "detail", "signature", "rule", "decision", "level", "policies",
-        "event_type", "stage", "events",
+        "event_type", "stage", "events", "mismatches",
     ),
     "Answer": (
         "status", "upstream_status", "request_type", "response_type", "bytes_received", "bytes_sent", "websocket_frames",
         "duration_ms", "started_at", "created_at",
     ),
     "Decryption": (
-        "decrypt", "decrypt_rule", "decrypt_text", "client_hello.sni", "client_hello.alpn", "client_hello.versions",
-        "client_hello.ech", "tls_failure", "tls_failure_side",
+        "decrypt", "decrypt_rule", "decrypt_text", "staged", "would", "client_hello.sni", "client_hello.alpn",
+        "client_hello.versions", "client_hello.ech", "tls_failure", "tls_failure_side",
     ),
     "TLS with the client": (*(f"client_tls.{name}" for name in _TLS), "client_tls.alert_sent", "client_tls.trusts"),
     "TLS with the server": (
         *(f"server_tls.{name}" for name in _TLS), "server_tls.asked_certificate", "server_tls.presented_sha256",
+    ),
+    "A look at the server": (
+        *(f"survey.{name}" for name in ("verdict", "detail", "address", "version", "key", "asks_client_certificate")),
+        *(f"survey.certificate.{name}" for name in _CERTIFICATE),
     ),
     "Certificate shown to the client": (
         *(f"client_tls.certificate.{name}" for name in _CERTIFICATE), "client_tls.ca_sha256",

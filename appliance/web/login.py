@@ -1,12 +1,11 @@
 """Signing in and out."""
 
-from urllib.parse import parse_qs
-
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from appliance.control.token import Verifier
 from appliance.web.answers import Answers, Fault
+from appliance.web.forms import FORM, form_fields, media_type
 from appliance.web.sessions import COOKIE, LIFETIME, Sessions
 from appliance.web.signin import refuse_token
 
@@ -25,9 +24,9 @@ class LoginPages:
 
     async def submit(self, request: Request) -> Response:
         """A new session id for each login; the one the browser came with ends."""
-        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+        if media_type(request) != FORM:
             return await self._answers.fault(request, Fault(415, "This is no form", "Send token=... as a form."))
-        fields = await _fields(request)
+        fields = await form_fields(request)
         token = fields.get("token", "").strip()
         refusal = await refuse_token(self._answers, self._verifier, request, token)
         if refusal is not None:
@@ -43,15 +42,6 @@ class LoginPages:
         response = RedirectResponse("/login", 303)
         response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
         return response
-
-
-async def _fields(request: Request) -> dict[str, str]:
-    """Name and first value; none of a form that is too strange to be ours."""
-    try:
-        fields = parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=8)
-    except ValueError:
-        return {}
-    return {name: values[0] for name, values in fields.items()}
 
 
 def local_path(text: str) -> str:

@@ -9,6 +9,7 @@ from appliance.control.token import Verifier
 from appliance.domain.clock import Clock, SystemClock
 from appliance.portal.files import Household
 from appliance.telemetry.health import Health
+from appliance.web.exclusions import ExclusionDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Services:
     tenants: Mapping[str, TenantCard] = field(default_factory=dict)
     workers: tuple[str, ...] = ()
     revocations: Revocations | None = None
+    exclusions: ExclusionDesk | None = None
     draining: Callable[[], bool] = lambda: False
     portal: str = ""
     """The fixed name of the pages that clients see; empty without them."""

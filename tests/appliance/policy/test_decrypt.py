@@ -241,7 +241,7 @@ def test_d9_a_staged_rule_holds_for_its_share_and_both_arms_are_recorded() -> No
 class Learned:
     """Exclusions: one host for one fingerprint."""
 
-    text = "pinned"
+    action, rule, text = TlsAction.SPLICE, "exclusion", "pinned"
 
     def find(self, tenant: TenantId, host: str, fingerprint: str, now: float) -> "Learned | None":
         return self if (tenant, host, fingerprint, now) == ("blue", "a.test", HELLO.ja4, NOON) else None

@@ -140,24 +140,24 @@ def test_values_are_parameters(store: SqliteStore) -> None:
 
 
 def test_readers_cannot_write(store: SqliteStore) -> None:
-    with pytest.raises(StoreError, match="readonly"), store._reading() as connection:
+    with pytest.raises(StoreError, match="readonly"), store.reading() as connection:
         connection.exec_driver_sql("DELETE FROM audit_logs")
 
 
 def test_a_reader_sees_the_last_commit_while_a_batch_is_written(store: SqliteStore) -> None:
     store.append([event(1)])
-    with store._writing() as connection:
+    with store.writing() as connection:
         connection.exec_driver_sql("DELETE FROM audit_logs")
         assert len(store.select("1", {}, NEWEST, 10)) == 1
     assert store.select("1", {}, NEWEST, 10) == []
 
 
 def test_a_batch_that_fails_leaves_nothing_and_blocks_nothing(store: SqliteStore) -> None:
-    with pytest.raises(RuntimeError), store._writing() as connection:
+    with pytest.raises(RuntimeError), store.writing() as connection:
         connection.exec_driver_sql("INSERT INTO schema_version VALUES (99, 0)")
         raise RuntimeError
     assert store.append([event(1)]) == 1
-    with store._reading() as connection:
+    with store.reading() as connection:
         assert connection.exec_driver_sql("SELECT max(version) FROM schema_version").scalar_one() == store.version
 
 

@@ -13,11 +13,15 @@ from starlette.types import ASGIApp
 from appliance.audit.mask import Masker
 from appliance.audit.query.search import AuditSearch
 from appliance.audit.record import to_event
+from appliance.config.exclusions import Learning
 from appliance.control import token
 from appliance.domain.clock import ManualClock
 from appliance.domain.ids import TenantId
+from appliance.learning.desk import Desk
+from appliance.learning.tenants import TenantRules
 from appliance.portal.anchor import Anchor
 from appliance.portal.files import Household
+from appliance.storage.exclusions import ExclusionStore
 from appliance.storage.sqlite import SqliteStore
 from appliance.telemetry.health import Component, Health, Process, State
 from appliance.web.answers import Answers
@@ -28,6 +32,11 @@ from appliance.web.sessions import Sessions
 from certs.revocation_answers import HttpAnswer
 from tests.appliance.audit.samples import START, full_task
 from tests.appliance.web.client import Client
+
+
+def _veto(host: str) -> str:
+    return "it is listed under never" if host == "never.test" else ""
+
 
 PEM = b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 DER = b"\x30\x03\x02\x01\x01"
@@ -94,6 +103,7 @@ def stage(folder: Path, hosts: HostNames | None = None) -> Iterator[Stage]:
             "lost": TenantCard("lost", "", "suspended", (), (), None),
         },
         portal="arcus.internal", households={"acme": Household(TenantId("acme"), "Acme <Corp>", lambda: (ANCHOR,))},
+        exclusions=Desk(ExclusionStore(store), {"acme": TenantRules(Learning(), _veto)}, clock),
         workers=("worker-0", "worker-1"), draining=lambda: made.draining, clock=clock,
     )  # fmt: skip
     made = Stage(store, plain, services, clock)

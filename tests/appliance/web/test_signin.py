@@ -13,7 +13,10 @@ from tests.appliance.web.stage import Stage, events, every_route
 pytestmark = pytest.mark.security
 
 OPEN = {"/login", "/health", "/ready", "/metrics", "/static/{name}", "/pki/{rest:path}"}
-FILLED = {"event_id": "01m7wp7b1h6fk7mwzbsrw00000", "file": "acme.pem", "name": "app.css", "rest": "x", "tenant_id": "acme"}
+FILLED = {
+    "id": "x", "action": "approve", "event_id": "01m7wp7b1h6fk7mwzbsrw00000", "file": "acme.pem", "name": "app.css",
+    "rest": "x", "tenant_id": "acme",
+}  # fmt: skip
 
 
 async def test_every_route_is_closed_unless_it_is_named_here(made: Stage) -> None:

@@ -1,0 +1,95 @@
+"""Exclusions, joined: who may learn what, and the snapshot by which the admin process tells the workers."""
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from appliance.config.root import AppConfig
+from appliance.domain.clock import SystemClock
+from appliance.domain.exclusion import MAX_SNAPSHOT, Learned, from_snapshot, to_snapshot
+from appliance.learning.desk import Desk
+from appliance.learning.tenants import TenantRules
+from appliance.policy.decrypt import compile_lists
+from appliance.policy.exclusions import Exclusions, Veto, compile_exclusions
+from appliance.storage.exclusions import ExclusionStore
+
+
+def tenant_rules(config: AppConfig) -> dict[str, TenantRules]:
+    """By tenant; tenants that decrypt nothing have nothing to exclude."""
+    auditors = {auditor.name: auditor.tls_interception for auditor in config.auditor}
+    lists = compile_lists(config.host_list)
+    return {
+        tenant.tenant_id: TenantRules(interception.exclusions.learn, Veto(tenant, interception, lists).why)
+        for tenant in config.tenant
+        if (interception := auditors[tenant.auditor]) is not None
+    }
+
+
+def learns(config: AppConfig) -> bool:
+    """Whether any tenant learns."""
+    return any(rules.learning.mode != "off" for rules in tenant_rules(config).values())
+
+
+def desk(config: AppConfig, store: ExclusionStore) -> Desk:
+    return Desk(store, tenant_rules(config), SystemClock())
+
+
+def exclusions(config: AppConfig, draw: Callable[[], float]) -> Exclusions:
+    """For the traffic path."""
+    interceptions = {auditor.name: auditor.tls_interception for auditor in config.auditor}
+    return compile_exclusions(config.tenant, interceptions, compile_lists(config.host_list), draw)
+
+
+class SnapshotWriter:
+    """Writes the exclusions that hold, when they have changed. The file is replaced whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._written: tuple[Learned, ...] | None = None
+
+    def write(self, entries: Iterable[Learned]) -> None:
+        """Raises OSError; then it is tried again with the next call."""
+        wanted = tuple(entries)
+        if wanted == self._written:
+            return
+        new = self._path.with_suffix(".new")
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(to_snapshot(wanted))
+        new.replace(self._path)
+        self._written = wanted
+
+
+class SnapshotReader:
+    """Gives the workers' table what the file says, when it has changed. Without a file that can be read nothing is excluded."""
+
+    def __init__(self, path: Path, table: Exclusions) -> None:
+        self._path = path
+        self._table = table
+        self._seen: tuple[int, int, int] | None = None
+        self.error = ""
+
+    def refresh(self) -> None:
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            self._seen, self.error = None, ""
+            self._table.learn(())
+            return
+        seen = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            self._table.learn(from_snapshot(self._read()))
+            self.error = ""
+        except (OSError, ValueError) as error:
+            self._table.learn(())
+            self.error = f"the list of exclusions cannot be read: {error}"
+
+    def _read(self) -> bytes:
+        with self._path.open("rb") as file:
+            data = file.read(MAX_SNAPSHOT + 1)
+        if len(data) > MAX_SNAPSHOT:
+            raise ValueError("too large")
+        return data

@@ -1,0 +1,148 @@
+"""`arcus exclusion`: hosts that are not decrypted because of experience, and what a person decides about them."""
+
+import getpass
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json, table
+from appliance.config.values import parse_duration
+
+if TYPE_CHECKING:
+    from appliance.domain.learning import Record
+    from appliance.learning.desk import Desk
+
+app = typer.Typer(
+    name="exclusion", help="Hosts that are not decrypted: learned, and added.", no_args_is_help=True, rich_markup_mode=None
+)
+
+HEADINGS = ("ID", "TENANT", "HOST", "PROGRAM", "KIND", "STATE", "UNTIL", "REASON")
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The exclusion's id.")]
+Tenant = Annotated[str, typer.Option("--tenant", metavar="ID", help="Only this tenant's.")]
+
+
+@app.command(
+    "list", epilog=examples("arcus exclusion list -c arcus.yaml", "arcus exclusion list --shipped -c arcus.yaml --json")
+)
+def show(
+    config: ConfigOption,
+    tenant: Tenant = "",
+    shipped: Annotated[bool, typer.Option("--shipped", help="The list that comes with Arcus instead.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show proposals and exclusions with their evidence, newest first; with --shipped, the list that comes with Arcus."""
+    if shipped:
+        _show_shipped(as_json)
+        return
+    with _desk(config) as desk:
+        records = desk.records(tenant or None)
+    if as_json:
+        print_json([_as_dict(record) for record in records])
+    else:
+        print(table(HEADINGS, map(_row, records), width=80))
+
+
+@app.command(epilog=examples("arcus exclusion approve 01k9zq3v5m8x2t7h4n6p0r1s2d -c arcus.yaml"))
+def approve(exclusion_id: Id, config: ConfigOption) -> None:
+    """Let a proposal hold from now on, for the time that the tenant's policy gives."""
+    with _desk(config) as desk:
+        _tell(desk.approve(exclusion_id, _actor()))
+
+
+@app.command(epilog=examples("arcus exclusion reject 01k9zq3v5m8x2t7h4n6p0r1s2d -c arcus.yaml"))
+def reject(exclusion_id: Id, config: ConfigOption) -> None:
+    """Refuse a proposal, or end an exclusion, and do not propose it again for that time."""
+    with _desk(config) as desk:
+        _tell(desk.reject(exclusion_id, _actor()))
+
+
+@app.command(epilog=examples("arcus exclusion remove 01k9zq3v5m8x2t7h4n6p0r1s2d -c arcus.yaml"))
+def remove(exclusion_id: Id, config: ConfigOption) -> None:
+    """End an exclusion; new evidence can bring it back as a proposal."""
+    with _desk(config) as desk:
+        _tell(desk.remove(exclusion_id, _actor()))
+
+
+@app.command(
+    epilog=examples(
+        "arcus exclusion add --tenant default app.example.com --reason 'pins its certificate' -c arcus.yaml",
+        "arcus exclusion add --tenant default app.example.com --ja4 t13d1516h2_8daaf6152771_e5627efa2ab1 --for 30d "
+        "--reason 'vendor confirmed' -c arcus.yaml",
+    )
+)
+def add(
+    host: Annotated[str, typer.Argument(metavar="HOST", help="A host name or address.")],
+    config: ConfigOption,
+    tenant: Annotated[str, typer.Option("--tenant", metavar="ID", help="Whose exclusion.")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; stands in the audit record.")],
+    ja4: Annotated[str, typer.Option("--ja4", metavar="JA4", help="For this program only; else for every client.")] = "",
+    lifetime: Annotated[str, typer.Option("--for", metavar="TIME", help="How long: 12h, 30d; else as the policy says.")] = "",
+) -> None:
+    """Exclude a host now, for one program or for every client."""
+    try:
+        seconds = float(parse_duration(lifetime)) if lifetime else 0.0
+    except ValueError as error:
+        raise CliError(str(error), "see `arcus exclusion add --help`") from error
+    with _desk(config) as desk:
+        _tell(desk.add(tenant, host, reason, _actor(), ja4, seconds))
+
+
+@contextmanager
+def _desk(config: ConfigOption) -> "Iterator[Desk]":
+    """The same desk as behind the pages; a running appliance takes the change within a few seconds."""
+    from appliance.app.exclusions import desk
+    from appliance.app.paths import StatePaths
+    from appliance.domain.learning import ExclusionError
+    from appliance.storage.exclusions import ExclusionStore
+    from appliance.storage.sqlite import SqliteStore
+
+    loaded = load_config(config).config
+    path = loaded.audit.store.path or StatePaths(loaded.state_dir).audit_db
+    if not path.exists():
+        raise CliError(f"there is no database yet: {path}", "`arcus run` makes it")
+    store = SqliteStore(path)
+    try:
+        yield desk(loaded, ExclusionStore(store))
+    except ExclusionError as error:
+        raise CliError(str(error), error.hint) from error
+    finally:
+        store.close()
+
+
+def _show_shipped(as_json: bool) -> None:
+    from appliance.policy.exclusions import shipped
+
+    entries = shipped()
+    if as_json:
+        print_json([asdict(entry) for entry in entries])
+    else:
+        print(table(("HOST", "GROUP", "REASON"), ((each.host, each.group, each.reason) for each in entries), width=100))
+
+
+def _as_dict(record: "Record") -> dict[str, object]:
+    key = asdict(record.key) | {"kind": record.key.kind.value}
+    rest = asdict(record) | {"state": record.state.value}
+    rest.pop("key")
+    shown: dict[str, object] = json.loads(json.dumps(key | rest))
+    return shown
+
+
+def _row(record: "Record") -> tuple[object, ...]:
+    key = record.key
+    until = f"{datetime.fromtimestamp(record.until, UTC):%Y-%m-%d %H:%M}"
+    return record.id, key.tenant, key.host, key.fingerprint or "any", key.kind.value, record.state.value, until, record.reason
+
+
+def _tell(record: "Record") -> None:
+    until = f"{datetime.fromtimestamp(record.until, UTC):%Y-%m-%d %H:%M}"
+    print(f"{record.id}: {record.key.host} is {record.state.value}, until {until} UTC")
+
+
+def _actor() -> str:
+    return f"{getpass.getuser()} at the command line"

@@ -1,0 +1,126 @@
+"""Observations in, exclusions out: what the admin process does with the audit stream, once a second."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from appliance.domain.clock import Clock
+from appliance.domain.exclusion import Kind, Learned, State
+from appliance.domain.ids import new_task_id
+from appliance.domain.learning import Acceptance, Entry, Key, Record
+from appliance.learning.judge import judge, reason
+from appliance.learning.observe import Event, acceptance, refusal
+from appliance.learning.tenants import TenantRules
+from appliance.storage.exclusions import ExclusionStore, learned
+
+logger = logging.getLogger(__name__)
+
+PRUNE_EVERY: Final = 600.0
+POLICY: Final = "policy"
+RETEST: Final = "retest"
+EXPIRY: Final = "expiry"
+"""Actors in an exclusion's history that are no persons."""
+
+type Place = tuple[str, str, str]
+
+
+class Learner:
+    """``observe`` is called by the drain's thread, ``tick`` by one other. Both raise StoreError."""
+
+    def __init__(
+        self,
+        store: ExclusionStore,
+        tenants: Mapping[str, TenantRules],
+        clock: Clock,
+        new_id: Callable[[], str] = new_task_id,
+    ) -> None:
+        self._store = store
+        self._tenants = tenants
+        self._clock = clock
+        self._new_id = new_id
+        self._lock = threading.Lock()
+        self._changed: set[Key] | None = None
+        """Keys with new refusals; None: not known, look at all."""
+        self._accepted: dict[Place, float] = {}
+        self._pruned = 0.0
+
+    def observe(self, events: Iterable[Event]) -> None:
+        """Take in audit events of tenants that learn. The same event a second time changes nothing."""
+        learning = [event for event in events if self._learns(event.get("tenant_id"))]
+        refusals = [each for event in learning if (each := refusal(event)) is not None]
+        acceptances = [found for event in learning if (found := acceptance(event)) is not None]
+        self._store.observe(refusals, acceptances)
+        with self._lock:
+            if self._changed is not None:
+                self._changed |= {each.key for each in refusals}
+            for found in acceptances:
+                self._note(found)
+
+    def tick(self) -> tuple[Learned, ...]:
+        """Expire, believe what retests have shown, judge what is new. The exclusions that hold now."""
+        now = self._clock.now()
+        with self._lock:
+            changed, self._changed = self._changed, set()
+            accepted, self._accepted = self._accepted, {}
+        try:
+            self._close(now, accepted)
+            period = max((rules.learning.period for rules in self._tenants.values()), default=0.0)
+            for key in self._store.suspects(now - period) if changed is None else changed:
+                self._consider(key, now)
+            if now - self._pruned >= PRUNE_EVERY:
+                self._store.prune(now)
+                self._pruned = now
+            return tuple(learned(each) for each in self._store.records() if each.state is State.ACTIVE)
+        except OSError:
+            with self._lock:
+                self._changed = None
+                self._accepted = accepted | self._accepted
+            raise
+
+    def _learns(self, tenant: object) -> bool:
+        rules = self._tenants.get(tenant) if isinstance(tenant, str) else None
+        return rules is not None and rules.learning.mode != "off"
+
+    def _note(self, each: Acceptance) -> None:
+        for fingerprint in (each.fingerprint, ""):
+            place = (each.tenant, each.host, fingerprint)
+            self._accepted[place] = max(each.at, self._accepted.get(place, 0.0))
+
+    def _close(self, now: float, accepted: Mapping[Place, float]) -> None:
+        """What has run out, and what a retest has shown not to be needed. What a person added stays until its end."""
+        for record in self._store.records():
+            if record.state not in (State.PROPOSED, State.ACTIVE, State.REJECTED):
+                continue
+            key = record.key
+            if record.until <= now:
+                self._end(record, now, EXPIRY, "its time is over")
+            elif key.kind is not Kind.MANUAL and accepted.get((key.tenant, key.host, key.fingerprint), 0.0) > record.decided_at:
+                self._end(record, now, RETEST, "a client of the same kind accepted our certificate")
+
+    def _end(self, record: Record, now: float, actor: str, note: str) -> None:
+        entry = Entry(record.id, now, actor, State.EXPIRED.value, note)
+        if self._store.decide(record.id, record.state, State.EXPIRED, record.until, entry):
+            logger.info("an exclusion has ended", extra={"exclusion": record.id, "host": record.key.host, "why": note})
+
+    def _consider(self, key: Key, now: float) -> None:
+        rules = self._tenants.get(key.tenant)
+        if rules is None or rules.learning.mode == "off":
+            return
+        evidence = self._store.evidence(key, max(now - rules.learning.period, self._store.ended_at(key)))
+        standing = self._store.open(key)
+        if standing is not None:
+            if standing.key.kind is not Kind.MANUAL and evidence.failures:
+                self._store.refresh(standing.id, evidence, reason(key, evidence))
+            return
+        if not judge(key, evidence, rules.learning, rules.veto(key.host)).complete:
+            return
+        if self._store.count_open(key.tenant) >= rules.learning.max_entries:
+            logger.warning("a tenant has as many exclusions as it may", extra={"tenant": key.tenant, "host": key.host})
+            return
+        state = State.ACTIVE if rules.learning.mode == "apply" else State.PROPOSED
+        until = now + rules.learning.ttl
+        text = reason(key, evidence)
+        record = Record(self._new_id(), key, state, text, rules.learning.retest, now, now, POLICY, until, evidence)
+        if self._store.add(record, Entry(record.id, now, POLICY, state.value, text)):
+            logger.info("an exclusion was learned", extra={"exclusion": record.id, "host": key.host, "state": state.value})

@@ -1,0 +1,268 @@
+"""Exclusions and what they are learned from, in the event store's file. All of it is bounded: what clients do adds rows."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from sqlalchemy import Connection, text
+
+from appliance.domain.exclusion import Kind, Learned, State
+from appliance.domain.learning import Acceptance, Entry, Evidence, Key, Record, Refusal
+from appliance.storage.sqlite import SqliteStore
+
+REFUSALS_PER_CLIENT: Final = 20
+"""Of one client for one key, within a day: a client that fails a thousand times says no more than with twenty."""
+REFUSALS: Final = 50_000
+HOSTS_PER_CLIENT: Final = 2_000
+ACCEPTANCES: Final = 200_000
+MEMORY: Final = 30 * 86_400.0
+"""Seconds that observations are kept."""
+_DAY: Final = 86_400.0
+ENDED: Final = 1_000
+"""Exclusions that are over and stay in the list, for each tenant; the oldest go first."""
+NAMES: Final = 50
+"""Clients and user agents that a record's evidence names."""
+
+OPEN: Final = (State.PROPOSED, State.ACTIVE, State.REJECTED)
+"""States that keep others from being made for the same key."""
+
+_COLUMNS: Final = (
+    "id, tenant_id, host, fingerprint, kind, state, reason, retest, created_at, decided_at, decided_by, until, evidence"
+)
+_ACCEPT: Final = (
+    "INSERT INTO tls_acceptances (tenant_id, client, fingerprint, host, user_agent, seen_at) VALUES (?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT DO UPDATE SET seen_at = max(seen_at, excluded.seen_at), user_agent = excluded.user_agent"
+)
+_REFUSE: Final = (
+    "INSERT OR IGNORE INTO tls_refusals (conn_id, tenant_id, host, fingerprint, kind, client, cause, created_at) "
+    "SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE (SELECT count(*) FROM tls_refusals WHERE tenant_id = ? AND host = ? "
+    "AND fingerprint = ? AND client = ? AND created_at > ?) < ?"
+)
+
+
+class ExclusionStore:
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+
+    # -- observations --
+
+    def observe(self, refusals: Iterable[Refusal], acceptances: Iterable[Acceptance]) -> None:
+        """Add what was seen; the same observation a second time changes nothing. Raises StoreError."""
+        accepted = [(a.tenant, a.client, a.fingerprint, a.host, a.user_agent, a.at) for a in acceptances]
+        refused = [_refusal_row(each) for each in refusals]
+        if not accepted and not refused:
+            return
+        with self._store.writing() as connection:
+            if accepted:
+                connection.exec_driver_sql(_ACCEPT, accepted)
+            if refused:
+                connection.exec_driver_sql(_REFUSE, refused)
+
+    def suspects(self, since: float) -> list[Key]:
+        """Every key that had a refusal since then."""
+        sql = text("SELECT DISTINCT tenant_id, host, fingerprint, kind FROM tls_refusals WHERE created_at >= :since")
+        with self._store.reading() as connection:
+            return [Key(row[0], row[1], row[2], Kind(row[3])) for row in connection.execute(sql, {"since": since})]
+
+    def evidence(self, key: Key, since: float) -> Evidence:
+        """What is known about a key, of refusals since then and of everything that was accepted."""
+        with self._store.reading() as connection:
+            return _evidence(connection, key, since)
+
+    def prune(self, now: float) -> None:
+        """Forget what is old, and what is more than there is room for; of one client first. Raises StoreError."""
+        with self._store.writing() as connection:
+            _prune(connection, now)
+
+    # -- exclusions --
+
+    def records(self, tenant: str | None = None) -> list[Record]:
+        """All of them, newest first, of one tenant or of all."""
+        where = "WHERE tenant_id = :tenant" if tenant is not None else ""
+        sql = text(f"SELECT {_COLUMNS} FROM exclusions {where} ORDER BY created_at DESC, id DESC")  # noqa: S608 - fixed texts
+        with self._store.reading() as connection:
+            return [_record(row) for row in connection.execute(sql, {"tenant": tenant} if tenant is not None else {})]
+
+    def get(self, exclusion_id: str) -> Record | None:
+        sql = text(f"SELECT {_COLUMNS} FROM exclusions WHERE id = :id")  # noqa: S608 - fixed texts
+        with self._store.reading() as connection:
+            row = connection.execute(sql, {"id": exclusion_id}).first()
+        return _record(row) if row is not None else None
+
+    def open(self, key: Key) -> Record | None:
+        """The proposal, exclusion or refusal that stands for a key."""
+        sql = text(
+            f"SELECT {_COLUMNS} FROM exclusions WHERE tenant_id = :tenant AND host = :host "  # noqa: S608 - fixed texts
+            "AND fingerprint = :fingerprint AND state IN ('proposed', 'active', 'rejected')"
+        )
+        with self._store.reading() as connection:
+            row = connection.execute(sql, _key(key)).first()
+        return _record(row) if row is not None else None
+
+    def ended_at(self, key: Key) -> float:
+        """When the last one for a key was over; 0 when there was none. What was seen before it counts no more."""
+        sql = text(
+            "SELECT coalesce(max(decided_at), 0) FROM exclusions WHERE tenant_id = :tenant AND host = :host "
+            "AND fingerprint = :fingerprint AND state IN ('expired', 'removed')"
+        )
+        with self._store.reading() as connection:
+            return float(connection.execute(sql, _key(key)).scalar_one())
+
+    def count_open(self, tenant: str) -> int:
+        """How many proposals, exclusions and rejections a tenant has."""
+        sql = text("SELECT count(*) FROM exclusions WHERE tenant_id = :tenant AND state IN ('proposed', 'active', 'rejected')")
+        with self._store.reading() as connection:
+            return int(connection.execute(sql, {"tenant": tenant}).scalar_one())
+
+    def add(self, record: Record, entry: Entry) -> bool:
+        """Store a new one, with the first line of its history. False when one stands for its key already. Raises StoreError."""
+        values = (
+            record.id, record.key.tenant, record.key.host, record.key.fingerprint, record.key.kind.value, record.state.value,
+            record.reason, record.retest, record.created_at, record.decided_at, record.decided_by, record.until,
+            _evidence_text(record.evidence),
+        )  # fmt: skip
+        with self._store.writing() as connection:
+            marks = ", ".join("?" * len(values))
+            sql = f"INSERT OR IGNORE INTO exclusions ({_COLUMNS}) VALUES ({marks})"  # noqa: S608 - fixed texts
+            if connection.exec_driver_sql(sql, values).rowcount == 0:
+                return False
+            _write_history(connection, entry)
+            return True
+
+    def decide(self, exclusion_id: str, was: State, state: State, until: float, entry: Entry) -> bool:
+        """Change the state, if it still is what it was, and write it into the history. Raises StoreError."""
+        sql = text(
+            "UPDATE exclusions SET state = :state, until = :until, decided_at = :at, decided_by = :actor "
+            "WHERE id = :id AND state = :was"
+        )
+        values = {
+            "state": state.value, "until": until, "at": entry.at, "actor": entry.actor, "id": exclusion_id, "was": was.value,
+        }  # fmt: skip
+        with self._store.writing() as connection:
+            if connection.execute(sql, values).rowcount == 0:
+                return False
+            _write_history(connection, entry)
+            return True
+
+    def refresh(self, exclusion_id: str, evidence: Evidence, reason: str) -> None:
+        """More was seen since: newer evidence for a proposal. Raises StoreError."""
+        sql = text("UPDATE exclusions SET evidence = :evidence, reason = :reason WHERE id = :id")
+        with self._store.writing() as connection:
+            connection.execute(sql, {"evidence": _evidence_text(evidence), "reason": reason, "id": exclusion_id})
+
+    def history(self, exclusion_id: str) -> list[Entry]:
+        """Who decided what, oldest first."""
+        sql = text("SELECT exclusion_id, at, actor, action, note FROM exclusion_history WHERE exclusion_id = :id ORDER BY seq")
+        with self._store.reading() as connection:
+            return [Entry(*row) for row in connection.execute(sql, {"id": exclusion_id})]
+
+
+def learned(record: Record) -> Learned:
+    """As workers know it."""
+    key = record.key
+    return Learned(record.id, key.tenant, key.host, key.fingerprint, key.kind, record.reason, record.until, record.retest)
+
+
+def _refusal_row(each: Refusal) -> tuple[Any, ...]:
+    key = each.key
+    named = (key.tenant, key.host, key.fingerprint)
+    return (
+        each.conn_id,
+        *named,
+        key.kind.value,
+        each.client,
+        each.cause[:64],
+        each.at,
+        *named,
+        each.client,
+        each.at - _DAY,
+        REFUSALS_PER_CLIENT,
+    )
+
+
+def _key(key: Key) -> dict[str, str]:
+    return {"tenant": key.tenant, "host": key.host, "fingerprint": key.fingerprint}
+
+
+_TRUSTED: Final = """
+SELECT client, count(*), min(created_at), max(created_at), EXISTS (
+    SELECT 1 FROM tls_acceptances AS a WHERE a.tenant_id = r.tenant_id AND a.client = r.client
+    AND a.fingerprint = r.fingerprint AND a.host <> r.host
+) AS trusts FROM tls_refusals AS r
+WHERE tenant_id = :tenant AND host = :host AND fingerprint = :fingerprint AND kind = :kind AND created_at >= :since
+GROUP BY client ORDER BY client
+"""
+_CAUSES: Final = """
+SELECT cause, count(*) FROM tls_refusals WHERE tenant_id = :tenant AND host = :host AND fingerprint = :fingerprint
+AND kind = :kind AND created_at >= :since GROUP BY cause ORDER BY count(*) DESC, cause LIMIT 10
+"""
+_AGENTS: Final = """
+SELECT DISTINCT a.user_agent FROM tls_refusals AS r JOIN tls_acceptances AS a
+ON a.tenant_id = r.tenant_id AND a.client = r.client AND a.fingerprint = r.fingerprint
+WHERE r.tenant_id = :tenant AND r.host = :host AND r.fingerprint = :fingerprint AND r.created_at >= :since
+AND a.user_agent <> '' ORDER BY a.user_agent LIMIT 50
+"""
+_HERE: Final = """
+SELECT count(DISTINCT CASE WHEN :fingerprint IN ('', fingerprint) THEN client END),
+count(DISTINCT CASE WHEN :fingerprint NOT IN ('', fingerprint) THEN client END)
+FROM tls_acceptances WHERE tenant_id = :tenant AND host = :host
+"""
+
+
+def _evidence(connection: Connection, key: Key, since: float) -> Evidence:
+    values = _key(key) | {"since": since, "kind": key.kind.value}
+    rows = connection.execute(text(_TRUSTED), values).all()
+    # a server's question has nothing to do with what the client believes
+    counted = [row for row in rows if row[4] or key.kind is Kind.MTLS]
+    same, other = connection.execute(text(_HERE), _key(key)).one()
+    return Evidence(
+        failures=sum(row[1] for row in counted),
+        clients=tuple(row[0] for row in counted),
+        strangers=len(rows) - len(counted),
+        first=min((row[2] for row in counted), default=0.0),
+        last=max((row[3] for row in counted), default=0.0),
+        causes={row[0]: row[1] for row in connection.execute(text(_CAUSES), values)},
+        user_agents=tuple(row[0] for row in connection.execute(text(_AGENTS), _key(key) | {"since": since})),
+        accepted_here=same,
+        others_here=other,
+    )
+
+
+def _evidence_text(evidence: Evidence) -> str:
+    shown = asdict(evidence) | {"clients": list(evidence.clients[:NAMES]), "user_agents": list(evidence.user_agents[:NAMES])}
+    return json.dumps(shown)
+
+
+def _record(row: Any) -> Record:
+    key = Key(row[1], row[2], row[3], Kind(row[4]))
+    kept: Mapping[str, Any] = json.loads(row[12])
+    evidence = Evidence(**{**kept, "clients": tuple(kept["clients"]), "user_agents": tuple(kept["user_agents"])})
+    return Record(row[0], key, State(row[5]), row[6], row[7], row[8], row[9], row[10], row[11], evidence)
+
+
+def _write_history(connection: Connection, entry: Entry) -> None:
+    connection.execute(
+        text("INSERT INTO exclusion_history (exclusion_id, at, actor, action, note) VALUES (:id, :at, :actor, :action, :note)"),
+        {"id": entry.exclusion_id, "at": entry.at, "actor": entry.actor, "action": entry.action, "note": entry.note},
+    )
+
+
+def _prune(connection: Connection, now: float) -> None:
+    before = {"before": now - MEMORY}
+    connection.execute(text("DELETE FROM tls_refusals WHERE created_at < :before"), before)
+    connection.execute(text("DELETE FROM tls_acceptances WHERE seen_at < :before"), before)
+    _most_recent(connection, "tls_acceptances", "tenant_id, client", "seen_at", HOSTS_PER_CLIENT)
+    for table, column, most in (("tls_refusals", "created_at", REFUSALS), ("tls_acceptances", "seen_at", ACCEPTANCES)):
+        _most_recent(connection, table, "1", column, most)
+    ended = "exclusions WHERE state IN ('expired', 'removed')"
+    _most_recent(connection, ended, "tenant_id", "decided_at", ENDED)
+    connection.execute(text("DELETE FROM exclusion_history WHERE exclusion_id NOT IN (SELECT id FROM exclusions)"))
+
+
+def _most_recent(connection: Connection, rows: str, each: str, column: str, most: int) -> None:
+    """Keep so many of each. All texts are this module's."""
+    table = rows.partition(" ")[0]
+    ranked = f"SELECT rowid, row_number() OVER (PARTITION BY {each} ORDER BY {column} DESC) AS place FROM {rows}"  # noqa: S608
+    sql = f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM ({ranked}) WHERE place > :most)"  # noqa: S608
+    connection.execute(text(sql), {"most": most})
