@@ -21,8 +21,8 @@ class UpstreamTrust(Node):
     system_roots: bool = True
     """Trust the roots of this machine."""
     strict: bool = False
-    """Demand the public web's profile as well: RFC 5280 to the letter, key identifiers everywhere. Private CAs made by
-    hand often fall short of it."""
+    """Demand the public web's profile as well: RFC 5280 to the letter, key identifiers everywhere, a common name that is one
+    of the names. Private CAs made by hand often fall short of it."""
 
 
 class TlsInterception(Node):
