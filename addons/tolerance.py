@@ -11,7 +11,7 @@ from appliance.domain.ids import TenantId
 from appliance.domain.notes import ConnNotes, TlsNotes
 from appliance.domain.proceed import Warned
 from appliance.domain.reason import Reason
-from appliance.policy.upstream_certificates import CertAction, CertificateMatrix, Choice, strictest
+from appliance.policy.upstream_certificates import ALWAYS_BLOCKED, PREFIX, CertAction, CertificateMatrix, Choice, strictest
 from certs.fingerprint import certificate_sha256
 from certs.verdict import Verdict
 
@@ -74,11 +74,10 @@ class Tolerance:
 
     def refused(self, notes: TlsNotes, verdict: Verdict) -> None:
         """The same for a server that is refused: the fault that did it counts."""
-        choice = self.choices.get(verdict.reason)
-        notes.causes = (verdict.reason.word,) if choice else ()
-        if choice is None:
+        if not verdict.reason.word.startswith(PREFIX):
             return
-        notes.rule = choice.rule
+        choice = self.choices.get(verdict.reason, ALWAYS_BLOCKED)  # not asked: nothing lets this one pass
+        notes.causes, notes.rule = (verdict.reason.word,), choice.rule
         notes.action = CertAction.WARN.value if self.warned else CertAction.BLOCK.value
         notes.warned = self.warned
 

@@ -1,6 +1,6 @@
 """TLS towards the server: verified against the tenant's trust, and named when it is not good."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import cast
 
 from cryptography import x509
@@ -8,6 +8,7 @@ from mitmproxy import connection
 from mitmproxy.tls import TlsData
 from OpenSSL import SSL
 
+from addons.aftercare import Aftercare
 from addons.carry import HandshakeCount, conn_of, resumed, verified_name
 from addons.tls_session import agreed, server_asked
 from addons.tolerance import Matrices, Tolerance
@@ -22,7 +23,8 @@ from certs.verification import sent_chain
 
 
 class UpstreamTls:
-    """``trusts``: whom each tenant believes. ``matrices``: what passes although it should not be believed."""
+    """``trusts``: whom each tenant believes. ``matrices``: what passes although it should not be believed.
+    ``aftercare``: what is found out right after the handshake."""
 
     def __init__(
         self,
@@ -30,7 +32,9 @@ class UpstreamTls:
         matrices: Matrices,
         http2: frozenset[TenantId],
         count: HandshakeCount,
+        aftercare: Mapping[TenantId, Aftercare] | None = None,
     ) -> None:
+        self._aftercare = aftercare or {}
         self._trusts = trusts
         self._matrices = matrices
         self._count = count
@@ -46,9 +50,24 @@ class UpstreamTls:
         tolerance = self._matrices.tolerance(conn, server, normalise_host(server.sni or ""))
         data.ssl_conn = self._trusts[tenant].connection(tolerance.host, server.alpn_offers, tolerance)
 
-    def tls_established_server(self, data: TlsData) -> None:
+    def tls_established_server(self, data: TlsData) -> Awaitable[None] | None:
+        """Verified, unless something is left to be found out that takes a look elsewhere."""
         conn = conn_of(data.context.client)
         notes = conn.server_tls = _notes(data)
+        care = self._aftercare.get(conn.tenant or TenantId(""))
+        if care is not None and data.ssl_conn is not None and care.wanted(data.ssl_conn):
+            return self._finish(data, data.ssl_conn, notes, care)
+        self._established(data, notes)
+        return None
+
+    async def _finish(self, data: TlsData, ssl_conn: SSL.Connection, notes: TlsNotes, care: Aftercare) -> None:
+        verdict = await care.judge(conn_of(data.context.client), ssl_conn, notes)
+        if verdict.reason is Reason.OK:
+            self._established(data, notes)
+        else:
+            data.conn.error = verdict.text  # the layer ends the connection for it, and tells ``tls_failed_server``
+
+    def _established(self, data: TlsData, notes: TlsNotes) -> None:
         notes.verify = "ok"
         if data.ssl_conn is not None and (faults := accepted(data.ssl_conn)):
             _tolerance(data.ssl_conn).note(notes, faults)

@@ -258,6 +258,7 @@ class UpstreamTrust:
         if _lib.SSL_session_reused(connection._ssl):
             return True  # no certificate was sent, so no response to one: both were judged when the session was new
         state: Verification = connection.get_app_data()
+        state.staple = response
         fault = staple.check(response, verified_chain(connection), self._clock.now())
         return fault is None or state.accepts(fault, connection)
 

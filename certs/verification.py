@@ -34,6 +34,8 @@ class Verification:
     """Every fault found, whether it was tolerated or not."""
     gap: Verdict | None = None
     """An issuer that the server did not send but that can be fetched: the chain is judged when it is complete."""
+    staple: bytes = b""
+    """The OCSP response that the server sent, unchecked."""
     top: int | None = None
     """Depth of the trust anchor; 0 when the leaf itself is trusted."""
     chain: list[x509.Certificate] = field(default_factory=list)
@@ -52,6 +54,17 @@ class Verification:
         """Note the fault; the value for OpenSSL's callback."""
         self.faults.append(fault)
         return self.gap is not None or self._tolerated(fault, connection)
+
+    def refuse(self, fault: Verdict) -> Verdict:
+        """The connection must not be used, whatever was tolerated; what was found after its handshake."""
+        self.gap = None
+        self.verdict = self.verdict or fault
+        return self.verdict
+
+    def filled(self) -> None:
+        """The chain was completed, and is as it should be: what was found in the part of it that was sent is void."""
+        self.gap = None
+        self.faults.clear()
 
     def settle(self, connection: SSL.Connection) -> Verdict:
         """Judge what was put off because the chain had a gap, which nothing has filled."""

@@ -1,8 +1,10 @@
 """What is read every two seconds instead of being written on the hot path: gauges, and totals that others keep."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from addons.aftercare import Aftercare
 from appliance.audit.spool import Spool
 from appliance.domain.ids import TenantId
 from appliance.egress.registry import Registry
@@ -29,6 +31,7 @@ class Watched:
     tenants: tuple[TenantId, ...]
     icap: Mapping[tuple[str, str], IcapService]
     survey: Survey
+    aftercare: Mapping[TenantId, Aftercare]
 
 
 class Gauges:
@@ -45,6 +48,18 @@ class Gauges:
         self._icap()
         for result, total in self._watched.survey.counters.items():
             self._totals.reach("arcus_survey_total", result, total=total)
+        self._certificates(self._watched.aftercare.values())
+
+    def _certificates(self, tenants: Iterable[Aftercare]) -> None:
+        chains: Counter[str] = Counter()
+        asked: Counter[tuple[str, str]] = Counter()
+        for each in tenants:
+            chains += each.issuers.counters
+            asked += each.revocation.counters
+        for result, total in chains.items():
+            self._totals.reach("arcus_upstream_chains_total", result, total=total)
+        for labels, total in asked.items():
+            self._totals.reach("arcus_revocation_total", *labels, total=total)
 
     def _servers(self) -> None:
         metrics, watched = self._metrics, self._watched

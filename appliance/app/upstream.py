@@ -3,15 +3,20 @@
 from collections.abc import Callable, Mapping
 from functools import cache
 
+from addons.aftercare import Aftercare
 from addons.tolerance import Matrices
+from appliance.app.parts import own_listeners
 from appliance.app.paths import StatePaths
 from appliance.config.auditor import Auditor
 from appliance.config.interception import TlsInterception
 from appliance.config.root import AppConfig
+from appliance.config.upstream_certificates import UpstreamCertificates
 from appliance.config.upstream_tls import LegacyTls, UpstreamTls
 from appliance.domain.clock import Clock
 from appliance.domain.errors import ConfigError, Problem
 from appliance.domain.ids import TenantId
+from appliance.egress.fetch import Dial, Fetcher, Resolve
+from appliance.egress.guard import EgressGuard, OwnListeners
 from appliance.policy.proceed import Sealer
 from appliance.policy.upstream_certificates import CertAction, CertificateMatrix
 from appliance.policy.warning import Warnings
@@ -20,6 +25,8 @@ from appliance.storage.grants import Grants
 from certs.authority import Authority, PublicAuthority, load_or_create
 from certs.cache import LeafCache
 from certs.floor import TlsFloor
+from certs.issuers import Issuers
+from certs.revocation import Modes, Revocation
 from certs.trust import UpstreamTrust
 
 UNTRUSTED_NAME = "Not trusted: the certificate of this site is bad"
@@ -50,6 +57,21 @@ class Upstream:
             accepted,
             self._clock.now,
         )
+
+    def aftercare(self, trusts: Mapping[TenantId, UpstreamTrust], dial: Dial, resolve: Resolve) -> dict[TenantId, Aftercare]:
+        """What each tenant finds out after a handshake, by its own way out and in a memory of its own."""
+        own = OwnListeners(own_listeners(self._config))
+        configs = self._by_auditor(lambda auditor: _interception(auditor).upstream_certificates)
+        return {tenant: self._care(trusts[tenant], config, dial, resolve, own) for tenant, config in configs.items()}
+
+    def _care(
+        self, trust: UpstreamTrust, config: UpstreamCertificates, dial: Dial, resolve: Resolve, own: OwnListeners
+    ) -> Aftercare:
+        fetch = config.fetch
+        fetcher = Fetcher(dial, resolve, EgressGuard(own, fetch.networks), fetch.timeout, fetch.max_size)
+        modes = Modes(**config.revocation.model_dump())
+        revocation, issuers = Revocation(modes, self._clock), Issuers(self._clock)
+        return Aftercare(trust, issuers, revocation, fetcher.fetch, self._clock, 2 * fetch.timeout)
 
     def grants(self) -> Grants:
         return Grants(self._paths.grants, self._clock)
@@ -110,6 +132,7 @@ def _trust(auditor: Auditor, excluded: set[str], clock: Clock) -> UpstreamTrust:
             distrusted=interception.upstream_certificates.distrusted_keys,
             floor=floor(tls),
             legacy=[(each.hosts, legacy_floor(each, tls)) for each in tls.legacy],
+            repairs=interception.upstream_certificates.complete_chains,
         )
     except ValueError as error:
         raise ConfigError([Problem(str(error), f"auditor {auditor.name}: upstream_tls")]) from error

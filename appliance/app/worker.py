@@ -140,14 +140,16 @@ class _Build:
         self.quota = ConnectionQuota(config.tenant)
         self.gate = self._gate()
         self.trusts = self.upstream.trusts()
+        self.aftercare = self.upstream.aftercare(self.trusts, self._dial, self._resolve)
         self.survey = Survey(self._dial, self._surveyors(), self.gate.escaper, self.clock)
         self.gauges = Gauges(self.metrics, self._watched())
 
     def _watched(self) -> Watched:
         tenants = tuple(TenantId(tenant.tenant_id) for tenant in self.config.tenant)
         return Watched(
-            self.listeners, self.receptions, self.leaves, self.registry, self.spool, self.quota, tenants, self.icap, self.survey
-        )
+            self.listeners, self.receptions, self.leaves, self.registry, self.spool, self.quota, tenants, self.icap,
+            self.survey, self.aftercare,
+        )  # fmt: skip
 
     # -- decisions --
 
@@ -250,7 +252,7 @@ class _Build:
             Parent(self.pages),
             Adapt(self._per_tenant(self._scanning), self.pages, self.traffic.scan),
             Headers(),
-            UpstreamTls(self.trusts, self.upstream.matrices(self.grants), http2, self.traffic.handshake),
+            UpstreamTls(self.trusts, self.upstream.matrices(self.grants), http2, self.traffic.handshake, self.aftercare),
             Resumption(UpstreamSessions(self.clock), self._session_ages(), self.traffic.session),
             self._forge(http2),
             record,

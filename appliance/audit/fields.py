@@ -142,6 +142,8 @@ def _tls(side: str, about: str) -> tuple[Field, ...]:
         Field(f"{side}.causes", _LIST, "Reason words of all faults that were found in the certificates."),
         Field(f"{side}.action", _TEXT, "What was done about them: block, warn, untrusted_ca, splice, allow, proceeded."),
         Field(f"{side}.rule", _TEXT, "The exception or setting that said so."),
+        Field(f"{side}.revocation", _TEXT, "Whether the certificates have been taken back, and how that is known."),
+        Field(f"{side}.completed", _FLAG, "The server did not send its whole chain; the rest was fetched."),
         Field(f"{side}.error", _TEXT, "Why the handshake failed."),
         Field(f"{side}.alert", _TEXT, "The alert that the other side ended it with, by its name in RFC 8446."),
         *_certificate(side),

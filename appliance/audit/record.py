@@ -219,6 +219,8 @@ def _tls(tls: TlsNotes) -> Event:
             "causes": tls.causes[:LIST],
             "action": tls.action,
             "rule": tls.rule,
+            "revocation": printable(tls.revocation, LINE),
+            "completed": tls.completed,
             "error": printable(tls.error, LINE),
             "certificate": _certificate(tls.certificate) if tls.certificate else None,
             "chain_sha256": tls.chain_sha256[:LIST],

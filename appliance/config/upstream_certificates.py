@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from appliance.config.revocation import CertificateFetch, Revocation
 from appliance.config.values import Domain, Name, Node, Seconds
 
 type Cause = Literal[
@@ -19,6 +20,7 @@ type Cause = Literal[
     "incomplete_chain",
     "distrusted",
     "revoked",
+    "revocation_unknown",
     "staple_missing",
     "weak_key",
     "weak_signature",
@@ -98,6 +100,14 @@ class UpstreamCertificates(Node):
     distrusted_keys: list[Annotated[str, AfterValidator(spki_pin)]] = []
     """SHA-256 fingerprints of public keys (SubjectPublicKeyInfo) that no chain may contain, at any depth: hex, or
     ``sha256/`` and base64."""
+
+    complete_chains: bool = True
+    """Fetch intermediates that a server does not send from where its certificate says they are. They are not believed for
+    that: the chain is then verified in full."""
+    revocation: Revocation = Revocation()
+    """Whether certificates have been taken back."""
+    fetch: CertificateFetch = CertificateFetch()
+    """How what certificates name is fetched."""
 
     def uses(self, action: Action) -> bool:
         """Whether anything leads to this action."""

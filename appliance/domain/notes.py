@@ -49,6 +49,10 @@ class TlsNotes:
     """What was done about them: block, warn, untrusted_ca, splice, allow, or ``proceeded`` where a person went on."""
     rule: str = ""
     """The exception or setting that said so."""
+    revocation: str = ""
+    """Whether the certificates have been taken back, and how that is known: ``good (ocsp)``; empty where it was not asked."""
+    completed: bool = False
+    """The server did not send its whole chain; the rest was fetched."""
     warned: Warned | None = None
     """What a person may accept on the page, where ``action`` is ``warn``."""
     error: str = ""

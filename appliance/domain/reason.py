@@ -159,6 +159,10 @@ class Reason(Enum):
         "upstream_cert_revoked",
         _About(502, Source.UPSTREAM, "The server's certificate, or one above it, has been revoked."),
     )
+    UPSTREAM_CERT_REVOCATION_UNKNOWN = (
+        "upstream_cert_revocation_unknown",
+        _About(502, Source.UPSTREAM, "Whether the server's certificate has been revoked could not be found out."),
+    )
     UPSTREAM_CERT_STAPLE_MISSING = (
         "upstream_cert_staple_missing",
         _About(502, Source.UPSTREAM, "The server's certificate demands an OCSP response that the server did not send."),

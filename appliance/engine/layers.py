@@ -5,7 +5,7 @@ from collections.abc import Generator
 from typing import Any
 
 from mitmproxy.connection import ConnectionState
-from mitmproxy.proxy import commands, context, events, layer
+from mitmproxy.proxy import commands, context, events, layer, tunnel
 from mitmproxy.proxy.layers import tls
 from OpenSSL import SSL
 
@@ -61,7 +61,19 @@ def note_alert(side: LateAlerts, text: str) -> None:
 
 
 class ServerTls(LateAlerts, tls.ServerTLSLayer):
-    """TLS towards the server."""
+    """TLS towards the server. What a hook learns right after the handshake, such as that the certificate was revoked, may
+    still end it: the hook writes an error on the connection, and nothing of the client's goes there."""
+
+    def receive_handshake_data(self, data: bytes) -> Commands[tuple[bool, str | None]]:
+        done, error = yield from super().receive_handshake_data(data)
+        if done and self.conn.error:
+            self.conn.timestamp_tls_setup = None  # not established: no leaf follows this server's certificate
+            return False, self.conn.error
+        return done, error
+
+    def receive_data(self, data: bytes) -> Commands[None]:
+        if self.tunnel_state is not tunnel.TunnelState.ESTABLISHING or not self.conn.error:
+            yield from super().receive_data(data)
 
 
 class ClientTls(LateAlerts, tls.ClientTLSLayer):

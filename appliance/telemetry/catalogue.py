@@ -59,6 +59,8 @@ TLS = (
     Spec("arcus_tls_failures_total", _C, ("side", "category"), "Tasks that a failure of TLS ended, by side and category."),
     Spec("arcus_ca_expiry_timestamp_seconds", _G, ("ca", "generation"), "When a CA, or a CA above it, ends.", mode="livemax"),
     Spec("arcus_exclusions_active", _G, (), "Exclusions that hold because they were learned or added by a person."),
+    Spec("arcus_upstream_chains_total", _C, ("result",), "Chains that servers did not send whole: `completed` or `failed`."),
+    Spec("arcus_revocation_total", _C, ("way", "result"), "Certificates asked about, by `ocsp` or `crl`."),
     Spec("arcus_leaf_cache_total", _C, ("result",), "Asked for a leaf certificate: `hit` or `miss`."),
     Spec("arcus_leaf_cache_entries", _G, (), "Leaf certificates in memory."),
     Spec("arcus_leaf_signed_total", _C, ("key",), "Leaf certificates signed, by kind of key: `ecdsa` or `rsa`."),

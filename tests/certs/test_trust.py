@@ -57,6 +57,7 @@ def test_the_cases_use_every_word():
     elsewhere = {
         Reason.UPSTREAM_CERT_REVOKED,  # test_staple, test_revocation
         Reason.UPSTREAM_CERT_STAPLE_MISSING,
+        Reason.UPSTREAM_CERT_REVOCATION_UNKNOWN,
         Reason.UPSTREAM_CERT_DISTRUSTED,  # below
         Reason.UPSTREAM_CERT_OWN_CA,
         Reason.UPSTREAM_CERT_INVALID,  # only the web's profile is left to say so

@@ -1,5 +1,6 @@
 """Totals and states that others keep, brought into the metrics now and then."""
 
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +28,11 @@ class Cache:
         return 2
 
 
+CARE = SimpleNamespace(
+    issuers=SimpleNamespace(counters=Counter(completed=2)), revocation=SimpleNamespace(counters=Counter({("ocsp", "good"): 3}))
+)
+
+
 def watched(registry: Registry) -> Any:
     quota = ConnectionQuota([Tenant(tenant_id="a", ca="ca", auditor="x")])
     quota.acquire_tenant(A)
@@ -39,6 +45,7 @@ def watched(registry: Registry) -> Any:
         spool=SimpleNamespace(used=500, full=True, stats=SpoolStats(records=9, refused=1)),  # type: ignore[arg-type]
         quota=quota,
         tenants=(A, TenantId("b")),
+        aftercare={A: CARE, TenantId("b"): CARE},  # type: ignore[dict-item]
         icap={("x", "y"): SimpleNamespace(stats=ServiceStats(busy=1, idle=2, waiting=3))},  # type: ignore[dict-item]
         survey=SimpleNamespace(counters={"looked": 2}),  # type: ignore[arg-type]
     )
@@ -75,6 +82,8 @@ async def test_everything_that_is_watched_shows_and_totals_are_added_once() -> N
         "survey_total looked": 2,
         "resolver_queries_total system ok": 4,
         "resolver_queries_total system cached": 6,
+        "upstream_chains_total completed": 4,
+        "revocation_total good ocsp": 6,
         "leaf_cache_entries": 2,
         "leaf_cache_total hit": 4,
         "leaf_cache_total miss": 2,

@@ -29,6 +29,8 @@ def tls(side: str) -> TlsNotes:
         causes=("upstream_cert_expired",),
         action="allow",
         rule="old-printer",
+        revocation="good (ocsp)",
+        completed=True,
         error="tlsv1 alert unknown ca" if side == "client" else "tlsv13 alert certificate required",
         certificate=certificate(),
         chain_sha256=("b2" * 32, "c3" * 32),
