@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from appliance import hardening
+from tests.e2e.running import ROOT
 
 PROGRAM = """
 import ctypes, resource
@@ -37,3 +38,42 @@ def test_memory_is_locked_only_where_it_may_grow(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(hardening, "_privileged", lambda: False)
     monkeypatch.setattr(hardening.resource, "getrlimit", lambda _: (65536, 65536))
     assert "RLIMIT_MEMLOCK is 65536 bytes" in hardening.lock_memory()
+
+
+OTHERS = """
+import ctypes, os, sys, tempfile
+from pathlib import Path
+from appliance.hardening import leave_no_trace
+from certs.signing import place
+os.setgid(65534), os.setuid(65534)
+ctypes.CDLL(None).prctl(4, 1)  # as any program begins; setuid has taken it away
+directory = Path(tempfile.mkdtemp())
+if sys.argv[1] == "closed":
+    leave_no_trace()
+with place.bind(directory) as listening, place.connect(directory):
+    accepted, _ = listening.accept()
+    print(place.peer_user(accepted), flush=True)
+    accepted.close()
+(directory / place.NAME).unlink()
+directory.rmdir()
+watched = os.getpid()
+if os.fork() == 0:
+    try:
+        open(f"/proc/{watched}/mem", "rb").close()
+        print("open", flush=True)
+    except PermissionError:
+        print("closed", flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+
+@pytest.mark.security
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+@pytest.mark.parametrize("memory", ["open", "closed"])
+def test_tls_08_another_process_of_the_same_account_cannot_read_our_memory(memory: str) -> None:
+    """As an account without rights; and a process that has closed itself up still reaches the signer's socket."""
+    done = subprocess.run(
+        [sys.executable, "-c", OTHERS, memory], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT
+    )
+    assert done.stdout.split() == ["65534", memory]

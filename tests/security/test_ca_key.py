@@ -5,6 +5,8 @@ them. That the search finds what is there is shown each time by the signer.
 """
 
 import os
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from tests.e2e.running import Running, base_config, running, wait_until
+from tests.e2e.running import ROOT, Running, base_config, running, wait_until
 from tests.e2e.webserver import WebServer, webserver
 from tests.ports import free_port
 from tests.security.memory import forms, held, in_files
@@ -126,6 +128,29 @@ def test_tls_08_no_answer_of_the_admin_listener_holds_a_key(place: Place) -> Non
             body = error.read()
         assert not [name for name, needle in place.all.items() if needle in body], path
         assert b"PRIVATE KEY" not in body
+
+
+def test_tls_08_a_backup_tells_no_key_without_its_passphrase(place: Place) -> None:
+    out = place.directory / "cas.backup"
+    command = [
+        sys.executable,
+        "-m",
+        "appliance.cli",
+        "ca",
+        "backup",
+        "-c",
+        str(place.directory / "arcus.yaml"),
+        "--out",
+        str(out),
+    ]
+    done = subprocess.run(
+        [*command, "--passphrase-stdin"], input="correct horse battery", capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    data = out.read_bytes()
+    out.unlink()
+    assert not [name for name, needle in place.all.items() if needle in data]
+    assert b"PRIVATE" not in data
 
 
 def test_tls_08_nobody_of_the_same_account_may_look_into_the_signer(place: Place) -> None:

@@ -169,3 +169,14 @@ async def test_esc_32_two_resolvers_know_a_name_differently(make: Make) -> None:
 
 def test_the_system_knows_localhost() -> None:
     assert {"127.0.0.1", "::1"} & set(system_lookup("localhost"))
+
+
+@pytest.mark.security
+async def test_t3_resolvers_do_not_share_what_they_have_learnt(clock: ManualClock) -> None:
+    """Split DNS: a tenant's internal address for a name is not another tenant's answer. Nothing of DNS goes to Redis."""
+    inside, outside = Names({"a.test": ["10.0.0.1"]}), Names({"a.test": ["192.0.2.1"]})
+    with ThreadPoolExecutor(2) as executor:
+        one, other = (SystemResolver(resolver(), executor, clock, names) for names in (inside, outside))
+        for _ in range(2):
+            assert (await one.resolve("a.test"), await other.resolve("a.test")) == (("10.0.0.1",), ("192.0.2.1",))
+    assert (inside.asked, outside.asked) == (["a.test"], ["a.test"])
