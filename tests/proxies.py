@@ -147,13 +147,18 @@ def _squid_tls(directory: Path, tls: tuple[Path, Path] | None, port: int) -> str
 
 @contextlib.contextmanager
 def nginx(
-    *, host: str = "127.0.0.1", tls: tuple[Path, Path] | None = None, http2: bool = False, server: str = ""
+    *,
+    host: str = "127.0.0.1",
+    tls: tuple[Path, Path] | None = None,
+    http2: bool = False,
+    server: str = "",
+    port: int = 0,
 ) -> Iterator[Peer]:
     """An origin. Answers 200 with ``seen from ADDRESS`` unless ``server`` (directives for the server block) says otherwise;
     TLS on ``port`` when ``tls`` is given. A log line is: client, request line, status, Host, Proxy-Authorization as received.
     """
     with _directory() as directory:
-        port = free_port(host)
+        port = port or free_port(host)
         listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         options = (" ssl" if tls else "") + (" http2" if http2 else "")
         certificate = f"ssl_certificate {tls[0]}; ssl_certificate_key {tls[1]};" if tls else ""

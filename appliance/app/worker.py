@@ -251,7 +251,7 @@ class _Build:
             Consistency(self.gate, self._resolve, self.pages),
             Parent(self.pages),
             Adapt(self._per_tenant(self._scanning), self.pages, self.traffic.scan),
-            Headers(),
+            Headers(self._per_tenant(lambda auditor: auditor.alt_svc)),
             UpstreamTls(self.trusts, self.upstream.matrices(self.grants), http2, self.traffic.handshake, self.aftercare),
             Resumption(UpstreamSessions(self.clock), self._session_ages(), self.traffic.session),
             self._forge(http2),

@@ -75,6 +75,13 @@ DETAIL = (
     Field("decrypt", _TEXT, "Decision of the decryption rules: intercept, splice, block."),
     Field("decrypt_rule", _TEXT, "The decryption rule that decided."),
     Field("decrypt_text", _TEXT, "The reason that the operator wrote into that rule."),
+    Field(
+        "tls_ech",
+        _TEXT,
+        "Encrypted Client Hello, where the ClientHello had it. `offered`: real or noise (GREASE), which look alike; the name "
+        "shown may not be the one meant. `grease`: noise, as the client went on under the name shown. `fallback`: it was "
+        "meant; the client ended with ech_required, and comes back without.",
+    ),
     Field("tls_failure", _TEXT, "Why TLS failed: " + ", ".join(f"`{each.value}`" for each in TlsFailure) + "."),
     Field("tls_failure_side", _TEXT, "Whose handshake failed: client or server."),
     Field("mismatches", _LIST, "Names that do not agree, each `KIND: what`; the kinds are sni, host, reuse, address."),
@@ -102,7 +109,7 @@ HELLO = (
     Field("client_hello.sni", _TEXT, "Server name in the ClientHello."),
     Field("client_hello.alpn", _LIST, "Protocols the client offers."),
     Field("client_hello.versions", _LIST, "TLS versions the client offers, as numbers (772 is TLS 1.3)."),
-    Field("client_hello.ech", _FLAG, "The ClientHello carries Encrypted Client Hello."),
+    Field("client_hello.ech", _FLAG, "The ClientHello carries Encrypted Client Hello, or GREASE in its shape."),
     Field("client_hello.ja3", _TEXT, "JA3 fingerprint."),
     Field("client_hello.ja4", _TEXT, "JA4 fingerprint."),
 )

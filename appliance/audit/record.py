@@ -9,6 +9,7 @@ from typing import Any
 
 from appliance.audit.mask import Masker
 from appliance.audit.outcome import action_of, event_type_of
+from appliance.domain.ech import ech_of
 from appliance.domain.facts import HelloFacts
 from appliance.domain.notes import CertNotes, ConnNotes, EscapeNotes, TaskNotes, TlsNotes
 from appliance.domain.reason import Reason
@@ -147,6 +148,7 @@ def _outcome(notes: TaskNotes) -> Event:
         event["decrypt_rule"] = printable(conn.tls_decision.rule, LINE)
         event["decrypt_text"] = printable(conn.tls_decision.text, LINE)
         event["staged"] = [printable(text, LINE) for text in conn.tls_decision.staged[:LIST]]
+    event["tls_ech"] = ech_of(notes)
     if (failed := failure_of(notes)) is not None:
         event["tls_failure"], event["tls_failure_side"] = failed.category.value, failed.side
     event["mismatches"] = [printable(text, LINE) for text in (*conn.mismatches, *notes.mismatches)[:LIST]]

@@ -41,6 +41,10 @@ class Auditor(Node):
     across two pieces is then not found)."""
     event_stream: Literal["block", "bypass"] = "block"
     """text/event-stream and other answers without an end, which cannot be held back for a scan."""
+    alt_svc: Literal["strip", "clear", "inspected", "pass"] = "strip"
+    """Alternative services (Alt-Svc), by which servers send clients to QUIC or to other hosts. ``strip``: clients do not learn
+    of them. ``clear``: they are told to forget those they know from elsewhere. ``inspected``: only those over TCP on the same
+    host and port. ``pass``: as the server says, and clients may go around the appliance. HTTP/2's ALTSVC frames never pass."""
     websocket: Literal["block", "bypass"] = "bypass"
     """WebSocket messages are not scanned: refuse the upgrade, or relay and record it."""
     name_consistency: NameConsistency = NameConsistency()

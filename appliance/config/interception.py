@@ -48,6 +48,12 @@ class TlsInterception(Node):
     """eager: connect to the server before answering the client's handshake. lazy: when a request is known."""
     http2: bool = True
     """Offer HTTP/2 to clients and servers."""
+    ech: Literal["allow", "intercept", "block"] = "allow"
+    """Encrypted Client Hello, which may hide another name than the one that rules see. Intercepted, a client that means it
+    comes back without, so nothing is hidden. Spliced, it may reach a name that nobody here sees: ``intercept`` decrypts what
+    rules would splice, ``block`` refuses every hello with it. Browsers send the same shape as noise (GREASE) to all servers,
+    so both hit them as well, unless their policy switches ECH off. ``allow``: rules decide by the name shown, and the record
+    says what is known (``tls_ech``)."""
     upstream_sessions: UpstreamSessions = UpstreamSessions()
     """TLS sessions with servers that are used again."""
     survey: Survey = Survey()

@@ -75,6 +75,8 @@ REFUSALS: Final = frozenset(
 """Alerts by which a client says that it does not accept our certificate (RFC 8446 section 6.2)."""
 
 _MTLS_ALERTS: Final = REFUSALS | {"certificate_required", "handshake_failure", "access_denied"}
+NAMELESS: Final = "tlsv13 alert ech required"
+"""Of the alerts that clients send, this is the one that OpenSSL 4.0 has no text for, and the number does not get here."""
 _LIBRARY: Final = re.compile(r"\('[^']*', '[^']*', '([^']*)'\)")
 _ALERT: Final = re.compile(r"(?:\balert|tlsv1|tlsv13|sslv3)(?: alert)? ([a-z ]+)")
 _VERSIONS: Final = "cannot agree on a TLS version"
@@ -105,7 +107,7 @@ def plain_error(text: str) -> str:
     """The TLS library's error without the shape that the binding gives it."""
     found = _LIBRARY.findall(text)
     if found:
-        return "; ".join(dict.fromkeys(found))
+        return "; ".join(dict.fromkeys(found)) or NAMELESS
     return "tlsv1 alert protocol version" if _VERSIONS in text else text
 
 

@@ -11,6 +11,7 @@ from appliance.config.auditor import Auditor
 from appliance.config.consistency import NameConsistency
 from appliance.config.tenant import Tenant
 from appliance.domain.decision import Action, Decision, TlsDecision
+from appliance.domain.ech import EchMode
 from appliance.domain.errors import PolicyError
 from appliance.domain.facts import ClientFacts, HelloFacts, RequestFacts, UserFacts
 from appliance.domain.ids import TenantId
@@ -38,6 +39,11 @@ class TenantView:
     auditor: Auditor
     decrypt: DecryptPolicy
     certificates: CertificateMatrix
+
+    @property
+    def ech(self) -> EchMode:
+        interception = self.auditor.tls_interception
+        return interception.ech if interception is not None else "allow"
 
 
 class Gate:

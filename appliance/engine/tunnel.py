@@ -12,6 +12,7 @@ from mitmproxy.proxy import layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HTTPMode
 
+from appliance.domain import ech
 from appliance.domain.decision import PORTAL, PORTAL_TLS, Action, Decision, TlsAction, TlsDecision
 from appliance.domain.errors import ClientError, TaskError
 from appliance.domain.facts import HelloFacts
@@ -100,13 +101,15 @@ async def _tls(session: Session, target: Target, hello: HelloFacts) -> None:
         conn.tunnel_decision = session.engine.gate.access(session.facts(target, "https"))
     settled = await settle(session, target, hello.sni, conn.tunnel_decision)
     target, conn.tunnel_decision = settled.target, settled.access
-    decision = conn.tls_decision = await decide_tls(session, target, names, conn.tunnel_decision)
+    mode = session.engine.gate.view(conn).ech
+    decision = await decide_tls(session, target, names, conn.tunnel_decision)
+    decision = conn.tls_decision = ech.judge(decision, hello, mode)
     if decision.action is TlsAction.BLOCK:
         await _block_tls(session, target, hello, decision, conn.tunnel_decision)
         return
     if decision.action is TlsAction.INTERCEPT and conn.tunnel_decision.allowed:
         bad = await bad_certificate.spliced(session, target, hello, time.time())
-        decision = conn.tls_decision = bad or decision
+        decision = conn.tls_decision = ech.judge(bad or decision, hello, mode)
     if decision.action is TlsAction.SPLICE:
         await _splice_tls(session, target, hello, conn.tunnel_decision)
     else:

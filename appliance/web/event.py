@@ -31,7 +31,7 @@ LAYOUT: dict[str, tuple[str, ...]] = {
     ),
     "Decryption": (
         "decrypt", "decrypt_rule", "decrypt_text", "staged", "would", "client_hello.sni", "client_hello.alpn",
-        "client_hello.versions", "client_hello.ech", "tls_failure", "tls_failure_side",
+        "client_hello.versions", "client_hello.ech", "tls_ech", "tls_failure", "tls_failure_side",
     ),
     "TLS with the client": (*(f"client_tls.{name}" for name in _TLS), "client_tls.alert_sent", "client_tls.trusts"),
     "TLS with the server": (

@@ -19,7 +19,8 @@ REGENERATED_REQUEST = REGENERATED_RESPONSE | {b"proxy-authorization", b"expect",
 
 FORBIDDEN_TRAILERS = REGENERATED_REQUEST | PROXY_ANSWER_FIELDS | frozenset(
     (
-        b"authorization", b"cache-control", b"content-encoding", b"content-range", b"content-type", b"cookie", b"location",
+        b"alt-svc", b"authorization", b"cache-control", b"content-encoding", b"content-range", b"content-type", b"cookie",
+        b"location",
         b"max-forwards", b"range", b"set-cookie", b"trailer", b"vary", b"via", b"www-authenticate", b"age", b"date", b"expires",
         b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"retry-after", b"pragma",
         b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-tenant-id",

@@ -1,6 +1,7 @@
 """HTTP/2 on either side: limits per connection, floods, draining, and the framing of what goes to the other protocol."""
 
 import pytest
+from hyperframe.frame import AltSvcFrame
 from mitmproxy.proxy.layers.http import HTTPMode
 
 from appliance.config.server import Limits
@@ -353,3 +354,25 @@ def test_backlog_counts_what_waits_for_the_window() -> None:
     driver.feed(peer.headers(1, GET))
     driver.upstreams[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100000)
     assert driver.layer.client_backlog() == 100000 - 65535  # type: ignore[attr-defined]
+
+
+def test_c13_frames_that_name_alternatives_go_no_further() -> None:
+    """ALTSVC (RFC 7838 section 4) on the connection and on a stream, and ORIGIN (RFC 8336): not to the client."""
+    driver, peer = client(upstream_h2=True)
+    driver.feed(peer.headers(1, GET))
+    server = Peer()
+    connection_wide = AltSvcFrame(0, origin=b"https://example.com", field=b'h3=":443"').serialize()
+    on_stream = AltSvcFrame(1, origin=b"", field=b'h3=":443"').serialize()
+    origin_frame = b"\0\0\x15\x0c\0\0\0\0\0\0\x13https://example.com"
+    driver.upstreams[0].send(h2_peer.settings() + connection_wide + origin_frame + on_stream)
+    driver.upstreams[0].send(server.headers(1, [(b":status", b"200")], end=False) + h2_peer.data(1, b"ok"))
+    assert (received(driver).status(1), received(driver).body[1]) == (b"200", b"ok")
+    assert b"h3" not in bytes(driver.sent)
+    assert b"https://example.com" not in bytes(driver.sent)
+    assert driver.observer.violations == []
+
+
+def test_c13_a_client_may_not_name_alternatives_to_a_server() -> None:
+    driver, peer = client(upstream_h2=True)
+    driver.feed(AltSvcFrame(0, origin=b"https://example.com", field=b'h3=":443"').serialize() + peer.headers(1, GET))
+    assert b"h3" not in bytes(driver.upstreams[0].received)
