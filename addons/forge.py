@@ -10,6 +10,7 @@ from OpenSSL import SSL
 from addons.blame import client_tls_reason
 from addons.carry import HandshakeCount, conn_of, resumed
 from addons.likeness import leaf_profile
+from addons.overlap import Overlap
 from addons.tls_session import agreed
 from appliance.domain.clock import Clock
 from appliance.domain.ids import TenantId
@@ -38,7 +39,9 @@ class Forge:
         count: HandshakeCount,
         same_key: frozenset[TenantId] = frozenset(),
         untrusted: Mapping[TenantId, LeafCache] | None = None,
+        overlap: Overlap | None = None,
     ) -> None:
+        self._overlap = overlap
         self._same_key = same_key
         self._untrusted = untrusted or {}
         self._caches = caches
@@ -65,14 +68,17 @@ class Forge:
         """Of the tenant's CA; of one that nobody trusts where the server passed only on the condition that this is seen."""
         tenant = conn.tenant or TenantId("")
         as_bad = server.tls_established and conn.server_tls is not None and conn.server_tls.action == UNTRUSTED_CA
-        return (self._untrusted if as_bad else self._caches)[tenant]
+        if as_bad:
+            return self._untrusted[tenant]
+        upcoming = self._overlap.cache(conn) if self._overlap is not None else None
+        return self._caches[tenant] if upcoming is None else upcoming
 
     def _start(self, data: TlsData, cache: LeafCache, leaf: Leaf) -> None:
         client = cast(connection.Client, data.conn)
         conn = conn_of(client)
         tenant = conn.tenant or TenantId("")
         conn.client_tls = _shown(client.sni or "", leaf, cache.authority, self._clock.now())
-        conn.client_tls.action = "" if cache is self._caches[tenant] else UNTRUSTED_CA
+        conn.client_tls.action = UNTRUSTED_CA if cache is self._untrusted.get(tenant) else ""
         data.ssl_conn = self._connection(leaf, tenant, data.context.server)
 
     def _connection(self, leaf: Leaf, tenant: TenantId, server: connection.Server) -> SSL.Connection:

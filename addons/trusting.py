@@ -9,11 +9,11 @@ REMEMBERED = 3600.0
 """Seconds."""
 CAPACITY = 10_000
 
-type _Client = tuple[str, str, str]
+type _Client = tuple[str, str, str, str]
 
 
 class Trusting:
-    """A worker's memory: by tenant, address and fingerprint of the ClientHello, the least recently seen out first.
+    """A worker's memory: by tenant, address, fingerprint of the ClientHello, and CA, the least recently seen out first.
 
     A client that is known here and refuses another certificate of ours does not lack the CA: it is pinned. Only a name for
     the record hangs on it; exclusions are learned from the records of all workers.
@@ -44,4 +44,5 @@ class Trusting:
 
 
 def _client(conn: ConnNotes) -> _Client:
-    return conn.tenant or "", conn.client.ip, conn.hello.ja4 if conn.hello else ""
+    ca = conn.client_tls.ca_sha256 if conn.client_tls else ""
+    return conn.tenant or "", conn.client.ip, conn.hello.ja4 if conn.hello else "", ca

@@ -11,20 +11,20 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
-from appliance.app import ca_watch
+from appliance.app import ca_watch, rotation
 from appliance.app.beat import Heartbeat
 from appliance.app.keys import needs_signer
 from appliance.app.learning import Learning
 from appliance.app.parts import drain_seconds, stop_on, worker_count
 from appliance.app.paths import StatePaths
 from appliance.app.portal import households
+from appliance.app.readiness import ReadinessKeeper
 from appliance.audit.drain import Drain
 from appliance.audit.feed import FeedStats
 from appliance.audit.query.search import AuditSearch
 from appliance.audit.sinks.base import Sink
 from appliance.audit.sinks.lines import JsonLinesSink
 from appliance.audit.sinks.store import StoreSink
-from appliance.config.ca import Ca
 from appliance.config.root import AppConfig
 from appliance.config.tenant import Tenant
 from appliance.config.values import Listen
@@ -37,7 +37,7 @@ from appliance.telemetry.metrics import Metrics
 from appliance.web.app import build
 from appliance.web.services import CaCertificate, HostNames, Services, TenantCard
 from certs import export
-from certs.authority import AuthorityError, PublicAuthority, load_public
+from certs.authority import PublicAuthority
 from certs.revocation_answers import RevocationAnswers
 
 logger = logging.getLogger(__name__)
@@ -107,7 +107,8 @@ class _Process:
         self._verifier = Verifier(paths.admin_token)
         self._store = SqliteStore(config.audit.store.path or paths.audit_db)
         self.learning = Learning(config, self._store, paths)
-        self._drain = Drain(paths.spool, [*self._sinks(), *self.learning.sinks()])
+        self._readiness = ReadinessKeeper(config, self._store, SystemClock())
+        self._drain = Drain(paths.spool, [*self._sinks(), *self.learning.sinks(), *self._readiness.sinks()])
         self._counted: dict[str, FeedStats] = {}
         self._ended = threading.Event()
         self._workers = tuple(f"worker-{number}" for number in range(worker_count(config)))
@@ -123,7 +124,8 @@ class _Process:
 
     def application(self) -> object:
         config = self.config
-        known = {ca.name: public for ca in config.ca if (public := _public(ca, self._paths)) is not None}
+        known = rotation.readable(config)
+        offered = rotation.offered(known, rotation.others(config))
         cas = {name: _certificate(public) for name, public in known.items()}
         return build(
             Services(
@@ -137,7 +139,7 @@ class _Process:
                 revocations=RevocationAnswers(self._paths.pki, SystemClock()).answer,
                 draining=self._stop.is_set,
                 portal=PortalNames.of(config.portal).name,
-                households={str(key): home for key, home in households(config, {n: [p] for n, p in known.items()}).items()},
+                households={str(key): home for key, home in households(config, offered).items()},
                 exclusions=self.learning.desk,
             )
         )
@@ -151,6 +153,7 @@ class _Process:
     def _sample(self, health: HealthWriter) -> None:
         """For the heartbeat: the sinks' counters and states, and everyone's health as gauges."""
         ca_watch.sample(self.config, SystemClock(), self._metrics, health)
+        self._readiness.sample(self._metrics, health)
         for name, stats in self._drain.stats().items():
             self._count(name, stats)
             health.set(f"audit_{name}", State.OK if stats.healthy else State.UNHEALTHY, stats.last_error)
@@ -215,15 +218,6 @@ def host_names(listen: Listen, names: list[str]) -> HostNames:
     host = listen.address.host
     always = {"localhost", "127.0.0.1", "::1", host, *names}
     return HostNames(frozenset(always), any_address=host in ("0.0.0.0", "::"))
-
-
-def _public(ca: Ca, paths: StatePaths) -> PublicAuthority | None:
-    """The CA's certificate alone; this process never opens a CA's key."""
-    try:
-        return load_public(ca.name, ca.certificate or paths.ca_certificate(ca.name), SystemClock())
-    except (AuthorityError, OSError) as error:
-        logger.error("the certificate of a CA cannot be shown", extra={"ca": ca.name, "error": str(error)})
-        return None
 
 
 def _certificate(public: PublicAuthority) -> CaCertificate:

@@ -3,6 +3,7 @@
 import socket
 from typing import Literal
 
+from appliance.app import rotation
 from appliance.app.parts import authority
 from appliance.app.paths import StatePaths
 from appliance.app.publishing import publication_of
@@ -11,7 +12,8 @@ from appliance.config.root import AppConfig
 from appliance.domain.clock import Clock, SystemClock
 from appliance.telemetry.health import HealthWriter, State
 from appliance.telemetry.metrics import Metrics
-from certs.authority import PublicAuthority, load_public
+from certs.authority import Authority, PublicAuthority, load, load_public
+from certs.generations import Generations
 from certs.mint import Mint, Seat
 from certs.signer import Signer
 from certs.signing import place
@@ -28,12 +30,22 @@ def needs_signer(config: AppConfig) -> bool:
 def seats(config: AppConfig, held: Literal["process", "in_process"], tokens: Tokens | None = None) -> list[Seat]:
     """The CAs whose key is held in this way, with their keys. Raises ConfigError when one must not sign."""
     tokens = tokens or Tokens()
-    return [_seat(config, ca, tokens) for ca in config.ca if ca.signer == held]
+    held_here = [ca for ca in config.ca if ca.signer == held]
+    return [_seat(ca, each) for ca in held_here for each in _with_keys(config, ca, tokens)]
 
 
-def _seat(config: AppConfig, ca: Ca, tokens: Tokens) -> Seat:
-    signing = authority(config, ca.name, tokens)
+def _seat(ca: Ca, signing: Authority) -> Seat:
     return Seat(signing, ca.leaf_days, publication_of(ca, signing), slow=ca.pkcs11 is not None)
+
+
+def _with_keys(config: AppConfig, ca: Ca, tokens: Tokens) -> list[Authority]:
+    """The CA that signs, and those beside it: the next for its first leaves, the previous for the CRL of its last."""
+    place = Generations(StatePaths(config.state_dir).ca, ca.name)
+    beside = rotation.others(config)[ca.name]
+    return [
+        authority(config, ca.name, tokens),
+        *(load(ca.name, place.certificate(each), place.key(each), SystemClock()) for each in beside),
+    ]
 
 
 def public_authorities(config: AppConfig) -> dict[str, PublicAuthority]:

@@ -41,9 +41,12 @@ class Publisher:
 
     def sample(self, health: HealthWriter) -> None:
         """For the heartbeat. A list that cannot be read, or a disk that is full, is told and tried again."""
+        troubles: dict[str, str] = {}
         for authority in self._held:
-            trouble = self._keep(authority)
-            health.set(f"revocation {authority.name}", State.DEGRADED if trouble else State.OK, trouble)
+            # the generations of one CA share its name
+            troubles[authority.name] = self._keep(authority) or troubles.get(authority.name, "")
+        for name, trouble in troubles.items():
+            health.set(f"revocation {name}", State.DEGRADED if trouble else State.OK, trouble)
 
     def _keep(self, authority: Authority) -> str:
         folder, now = RevocationFolder.of(self._root, authority.fingerprint), self._clock.monotonic()

@@ -16,6 +16,7 @@ from addons.finish import Finish
 from addons.forge import Forge
 from addons.headers import Headers
 from addons.identify import Identify
+from addons.overlap import Overlap
 from addons.parent import Parent
 from addons.portal import Portal
 from addons.proceed import Proceed
@@ -24,6 +25,7 @@ from addons.resumption import Resumption
 from addons.scanning import Scanning
 from addons.trusting import Trusting
 from addons.upstream_tls import UpstreamTls
+from appliance.app import rotation
 from appliance.app.beat import Heartbeat
 from appliance.app.exclusions import SnapshotReader, exclusions
 from appliance.app.gauges import Gauges, Watched
@@ -33,6 +35,7 @@ from appliance.app.parts import drain_seconds, own_listeners, stop_on
 from appliance.app.paths import StatePaths
 from appliance.app.portal import site
 from appliance.app.publishing import Publisher, portal_route
+from appliance.app.ready_clients import ReadyClients
 from appliance.app.shared_leaves import SharedTier
 from appliance.app.traffic import Traffic, both
 from appliance.app.upstream import Upstream, certificate_matrix
@@ -71,7 +74,9 @@ from appliance.telemetry.metrics import Metrics
 from appliance.tenancy.quota import ConnectionQuota
 from appliance.tenancy.registry import TenantRegistry
 from appliance.tenancy.resolve import TenantResolver
+from certs.authority import PublicAuthority
 from certs.cache import LeafCache
+from certs.generations import Generation
 from certs.revocation_answers import RevocationAnswers
 from certs.upstream_sessions import UpstreamSessions
 from icap.client import IcapService
@@ -116,16 +121,19 @@ class _Build:
         self.authorities = public_authorities(config)
         self.signers = Signers(config, self.metrics, self.clock)
         self.shared = SharedTier(config, self.metrics, self.clock)
-        self.leaves = {ca.name: self._leaves(ca) for ca in config.ca}
+        self.leaves = {ca.name: self._leaves(ca, self.authorities[ca.name]) for ca in config.ca}
+        beside = rotation.others(config)
         self.lists = compile_lists(config.host_list)
         paths = StatePaths(config.state_dir)
         revocations = portal_route(RevocationAnswers(paths.pki, self.clock))
-        self.site = site(config, {name: [each] for name, each in self.authorities.items()}, [revocations])
+        self.site = site(config, rotation.offered(self.authorities, beside), [revocations])
+        self.ready = ReadyClients(paths.run)
+        self.overlap = self._overlap(beside)
         self.publisher = Publisher(paths.pki, [seat.authority for seat in self.signers.held] if index == 0 else [], self.clock)
         self.exclusions = exclusions(config, random.random)
         self.learned = SnapshotReader(paths.exclusions, self.exclusions)
         self.auditors = {auditor.name: auditor for auditor in config.auditor}
-        self.upstream = Upstream(config, self.authorities, self.clock)
+        self.upstream = Upstream(config, rotation.own(self.authorities, beside), self.clock)
         self.grants = self.upstream.grants()
         self.warnings = self.upstream.warnings(self.grants)
         tenants = {TenantId(tenant.tenant_id): tenant for tenant in config.tenant}
@@ -188,10 +196,14 @@ class _Build:
         configs = self._per_tenant(config)
         return {tenant: Surveyor(trust, configs[tenant]) for tenant, trust in self.trusts.items()}
 
-    def _leaves(self, ca: Ca) -> LeafCache:
-        authority = self.authorities[ca.name]
+    def _leaves(self, ca: Ca, authority: PublicAuthority) -> LeafCache:
         signer = self.shared.around(self.signers.by_ca[ca.name], ca, authority)
         return LeafCache(authority, ca.leaf_cache_size, ca.leaf_cache_ttl, self.clock, signer=signer)
+
+    def _overlap(self, beside: rotation.Others) -> Overlap | None:
+        upcoming = {ca.name: (ca, found) for ca in self.config.ca if (found := beside[ca.name].get(Generation.NEXT))}
+        caches = {name: self._leaves(ca, found) for name, (ca, found) in upcoming.items()}
+        return rotation.overlap(self.config, caches, self.site.names.next, self.ready)
 
     def _scanning(self, auditor: Auditor) -> Scanning:
         return Scanning(
@@ -263,7 +275,9 @@ class _Build:
         cas = {TenantId(tenant.tenant_id): tenant.ca for tenant in self.config.tenant}
         caches = {tenant: self.leaves[ca] for tenant, ca in cas.items()}
         followers = frozenset(tenant for tenant, ca in cas.items() if ca in same_key)
-        return Forge(caches, http2, self.clock, self.traffic.handshake, followers, self.upstream.untrusted_leaves())
+        return Forge(
+            caches, http2, self.clock, self.traffic.handshake, followers, self.upstream.untrusted_leaves(), self.overlap
+        )
 
     def _session_ages(self) -> dict[TenantId, float]:
         """For how long each tenant's sessions with servers are kept; tenants that never resume are left out."""
@@ -283,6 +297,7 @@ class _Build:
         self.gauges.sample()
         self.signers.sample(health)
         self.publisher.sample(health)
+        self.ready.sample()
         self.shared.sample(health)
         self.learned.refresh()
         health.set("exclusions", State.DEGRADED if self.learned.error else State.OK, self.learned.error)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from appliance.cli import ca_backup, ca_import, ca_leaves, ca_revocation
+from appliance.cli import ca_backup, ca_import, ca_leaves, ca_readiness, ca_revocation, ca_rotation
 from appliance.cli.ca_choice import TenantOption, certificate_file, load_certificate, of_tenant, tenants_of
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
 from appliance.config.ca import Ca
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="ca", help="Signing CAs, by tenant.", no_args_is_help=True, rich_markup_mode=None)
 
-for part in (ca_import, ca_backup, ca_leaves, ca_revocation):
+for part in (ca_rotation, ca_readiness, ca_import, ca_backup, ca_leaves, ca_revocation):
     part.register(app)
 
 
@@ -27,6 +27,11 @@ class Format(StrEnum):
     PEM = "pem"
     DER = "der"
     P12 = "p12"
+
+
+class Offered(StrEnum):
+    CURRENT = "current"
+    NEXT = "next"
 
 
 @app.command(epilog=examples("arcus ca init -c arcus.yaml"))
@@ -73,6 +78,9 @@ def export(
     form: Annotated[
         Format, typer.Option("--format", metavar="pem|der|p12", help="pem, der (Windows, Android) or p12.")
     ] = Format.PEM,
+    generation: Annotated[
+        Offered, typer.Option("--generation", metavar="current|next", help="The CA that signs, or the one that will.")
+    ] = Offered.CURRENT,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to; else standard output.")
     ] = None,
@@ -81,7 +89,7 @@ def export(
     from certs import export as forms
 
     loaded = load_config(config).config
-    authority = load_certificate(loaded, of_tenant(loaded, tenant))
+    authority = load_certificate(loaded, of_tenant(loaded, tenant), str(generation))
     write = {Format.PEM: forms.pem, Format.DER: forms.der, Format.P12: forms.p12}[form]
     if output is not None:
         output.write_bytes(write(authority))

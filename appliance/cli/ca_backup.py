@@ -10,6 +10,7 @@ import typer
 from appliance.cli.ca_choice import RESTART
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
 from appliance.cli.passphrase import PassphraseOption, read_passphrase
+from appliance.config.ca import Ca
 from appliance.config.root import AppConfig
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def backup(
     """Write every CA of the state directory, every generation with its key and what it has revoked, into one file.
 
     It is encrypted with a key made from the passphrase (scrypt, AES-256-GCM), never without one. CAs whose files the
-    configuration names are not in it: their files are the operator's own.
+    configuration names, and those whose key is in a PKCS #11 token, are not in it: their keys are the operator's to keep.
     """
     from appliance.domain.clock import SystemClock
     from certs.backup import seal
@@ -50,13 +51,13 @@ def backup(
     sealed = seal(cas, read_passphrase(passphrase_stdin, confirm=True), SystemClock().now())
     with open(out, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
         file.write(sealed)
-    left_out = [ca.name for ca in loaded.ca if ca.certificate is not None]
+    left_out = [ca.name for ca in loaded.ca if not _is_ours(ca)]
     if as_json:
         print_json({"file": str(out), "cas": [_named(ca) for ca in cas], "not_included": left_out})
         return
     print(f"{out}: {', '.join(map(_named, cas))}")
     if left_out:
-        print(f"not included, for their files are your own: {', '.join(left_out)}")
+        print(f"not included, for their keys are yours to keep: {', '.join(left_out)}")
 
 
 def restore(
@@ -85,6 +86,11 @@ def _named(ca: "SavedCa") -> str:
     return f"{ca.name} ({ca.generation})"
 
 
+def _is_ours(ca: Ca) -> bool:
+    """Whether the key is in the state directory."""
+    return ca.certificate is None and ca.pkcs11 is None
+
+
 def _saved(config: AppConfig) -> Iterator["SavedCa"]:
     from certs.backup import SavedCa
     from certs.generations import Generations
@@ -92,7 +98,7 @@ def _saved(config: AppConfig) -> Iterator["SavedCa"]:
 
     for ca in config.ca:
         place = Generations(config.state_dir / "ca", ca.name)
-        for generation in place.present() if ca.certificate is None else []:
+        for generation in place.present() if _is_ours(ca) else []:
             certificates, key = place.certificate(generation).read_text(), place.key(generation).read_text()
             listed = RevocationFolder.of(config.state_dir / "pki", _first(certificates)).revoked
             yield SavedCa(ca.name, generation, certificates, key, listed.read_text() if listed.exists() else "")

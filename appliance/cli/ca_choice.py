@@ -34,12 +34,17 @@ def certificate_file(config: AppConfig, ca: Ca) -> Path:
     return ca.certificate or config.state_dir / "ca" / ca.name / "ca.pem"
 
 
-def load_certificate(config: AppConfig, ca: Ca) -> "PublicAuthority":
-    """The CA that signs now, without its key. Raises CliError when there is none yet, ConfigError when it cannot be used."""
+def load_certificate(config: AppConfig, ca: Ca, generation: str = "current") -> "PublicAuthority":
+    """A CA without its key. Raises CliError when there is none, ConfigError when it cannot be used."""
     from appliance.domain.clock import SystemClock
     from certs.authority import load_public
+    from certs.generations import Generation
 
     file = certificate_file(config, ca)
+    if generation != "current":
+        file = generations(config, ca).certificate(Generation(generation))
+        if not file.exists():
+            raise CliError(f"there is no {generation} CA {ca.name!r}", "make it with `arcus ca rotate`")
     if not file.exists():
         raise CliError(f"the CA {ca.name!r} does not exist yet: {file}", "make it with `arcus ca init`")
     return load_public(ca.name, file, SystemClock())

@@ -34,6 +34,9 @@ class Ca(Node):
     leaf_key: Literal["origin", "ec"] = "origin"
     """The kind of key of forged certificates: the origin's, RSA-2048 or P-256, as far as the client accepts it; or P-256
     always, which costs a handshake a twentieth of the signing time. A client without ECDSA gets RSA either way."""
+    next_share: int = Field(0, ge=0, le=100)
+    """While this CA is being replaced (`arcus ca rotate`): the percentage of the clients that have accepted the next one to be
+    served by it before the switch. A client is known by its address; one that has not accepted it is never served by it."""
     revocation_url: Url | None = None
     """Where clients reach this appliance over plain HTTP to ask whether a forged certificate is revoked, such as
     ``http://arcus.internal`` (the portal, through the proxy) or ``http://10.0.0.1:9090`` (the admin listener). Forged

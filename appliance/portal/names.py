@@ -10,19 +10,22 @@ from appliance.domain.target import Target, parse_ip
 CHECK: Final = "check."
 """Before the fixed name: where the test whether the CA is installed loads from. Nobody has told a browser to make an exception
 for that name, as people do for the page that they look at."""
+NEXT: Final = "next."
+"""Likewise for a CA that will follow: its leaf is always signed by that one."""
 PAC_PATHS: Final = frozenset({"/proxy.pac", "/wpad.dat"})
 
 
 class PortalNames:
     """Immutable. One that is not enabled serves nothing."""
 
-    __slots__ = ("_listener_names", "_names", "_wpad", "check", "name")
+    __slots__ = ("_listener_names", "_names", "_wpad", "check", "name", "next")
 
     def __init__(self, name: str, listener_names: Iterable[str] = (), *, wpad: bool = True) -> None:
         """``name`` empty: not enabled."""
         self.name = name
         self.check = CHECK + name
-        self._names = frozenset({name, self.check}) if name else frozenset[str]()
+        self.next = NEXT + name
+        self._names = frozenset({name, self.check, self.next}) if name else frozenset[str]()
         self._listener_names = frozenset(listener_names)
         self._wpad = wpad and bool(name)
 

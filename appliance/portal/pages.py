@@ -57,15 +57,18 @@ class Pages:
     def install(self, visit: Visit, title: str, contact: str, anchors: Sequence[Anchor], scheme: str, pac: bool) -> Answer:
         """The page a person is sent to. ``scheme``: how the listener is spoken to, ``pac``: there is a proxy.pac."""
         probe, platform = self.probe(visit), platform_of(visit.user_agent)
+        upcoming = self.next_probe(visit) if len(anchors) > 1 else ""
+        tested = " ".join(each.removesuffix(PROBE) for each in (probe, upcoming) if each)
         return self._page(
             "install.html",
             visit,
             title,
-            policy=f"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' {probe.removesuffix(PROBE)}",
+            policy=f"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' {tested}",
             contact=contact,
             cards=cards(anchors, lambda stem: _sorted(guides(source_of(visit, self._names.name, scheme, stem)), platform)),
             platform=platform,
             probe=probe,
+            next_probe=upcoming,
             direct=visit.via is Via.DIRECT,
             pac=self._pac_url(visit, scheme) if pac else "",
         )
@@ -77,6 +80,10 @@ class Pages:
         """
         by_address = visit.via is Via.TRANSPARENT
         return f"https://{self._names.name if by_address else self._names.check}{PROBE}"
+
+    def next_probe(self, visit: Visit) -> str:
+        """The same for the CA that will follow; nothing where the client could not look up its name."""
+        return "" if visit.via is Via.TRANSPARENT else f"https://{self._names.next}{PROBE}"
 
     def _pac_url(self, visit: Visit, scheme: str) -> str:
         return f"http://{visit.listener}/proxy.pac" if scheme == "http" else f"http://{self._names.name}/proxy.pac"

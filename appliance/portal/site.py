@@ -91,7 +91,7 @@ class Site:
         if not home.pac.enabled:
             return self._pages.missing(visit)
         listener = pac.listener_address(visit.listener, scheme) if scheme else ""
-        body = pac.pac(home.pac, listener, (self.names.name, self.names.check))
+        body = pac.pac(home.pac, listener, (self.names.name, self.names.check, self.names.next))
         return Answer(200, page_headers(pac.CONTENT_TYPE), body)
 
 

@@ -19,10 +19,12 @@ class SchemaTooNew(ArcusError):
 
 
 def steps() -> dict[int, Step]:
-    """Every migration by its number, ``m0001_...`` is 1."""
+    """Every migration by its number, ``m0001_...`` is 1. Raises ValueError when two have the same number."""
     found: dict[int, Step] = {}
     for module in pkgutil.iter_modules(migrations.__path__):
         number = int(module.name[1:].partition("_")[0])
+        if number in found:
+            raise ValueError(f"two migrations have the number {number}: {module.name} needs the next free one")
         found[number] = importlib.import_module(f"{migrations.__name__}.{module.name}").upgrade
     return dict(sorted(found.items()))
 

@@ -119,3 +119,16 @@ exclusion_history = Table(
     Index("idx_exclusion_history", "exclusion_id", "seq"),
     sqlite_autoincrement=True,
 )
+
+ca_encounters = Table(
+    "ca_encounters",
+    metadata,
+    Column("tenant_id", String(255), primary_key=True),
+    Column("client", String(45), primary_key=True),
+    Column("ca_sha256", String(64), primary_key=True),
+    Column("accepted_at", Float, nullable=False),
+    Column("refused_at", Float, nullable=False),
+    Column("user_id", String(255), nullable=False),
+    Column("user_agent", String(200), nullable=False),
+    Index("idx_ca_encounters", "ca_sha256"),
+)

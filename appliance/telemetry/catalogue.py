@@ -61,6 +61,7 @@ TLS = (
     Spec("arcus_exclusions_active", _G, (), "Exclusions that hold because they were learned or added by a person."),
     Spec("arcus_upstream_chains_total", _C, ("result",), "Chains that servers did not send whole: `completed` or `failed`."),
     Spec("arcus_revocation_total", _C, ("way", "result"), "Certificates asked about, by `ocsp` or `crl`."),
+    Spec("arcus_ca_clients", _G, ("ca", "state"), "Clients of a CA with a next one: `ready` or `missing`.", mode="livemax"),
     Spec("arcus_leaf_cache_total", _C, ("result",), "Asked for a leaf certificate: `hit` or `miss`."),
     Spec("arcus_leaf_cache_entries", _G, (), "Leaf certificates in memory."),
     Spec("arcus_leaf_signed_total", _C, ("key",), "Leaf certificates signed, by kind of key: `ecdsa` or `rsa`."),

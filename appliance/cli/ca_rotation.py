@@ -1,0 +1,131 @@
+"""`arcus ca rotate`, `switch`, `rollback` and `drop`: replacing a CA while clients come to trust the next one."""
+
+import os
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from appliance.cli.ca_choice import RESTART, TenantOption, generations, of_tenant, tenants_of
+from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
+from appliance.config.ca import Ca
+from appliance.config.root import AppConfig
+
+if TYPE_CHECKING:
+    from certs.authority import PublicAuthority
+    from certs.generations import Generations
+
+
+class Beside(StrEnum):
+    NEXT = "next"
+    PREVIOUS = "previous"
+
+
+WhichOption = Annotated[Beside, typer.Option("--generation", metavar="next|previous", help="Which one to delete.")]
+AnywayOption = Annotated[bool, typer.Option("--anyway", help="Although clients have not accepted the next CA.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=examples("arcus ca rotate -c arcus.yaml --tenant tenant-a"))(rotate)
+    app.command(
+        epilog=examples(
+            "arcus ca switch -c arcus.yaml --tenant tenant-a", "arcus ca switch -c arcus.yaml --tenant tenant-a --anyway"
+        )
+    )(switch)
+    app.command(epilog=examples("arcus ca rollback -c arcus.yaml --tenant tenant-a"))(rollback)
+    app.command(epilog=examples("arcus ca drop -c arcus.yaml --tenant tenant-a --generation previous"))(drop)
+
+
+def rotate(config: ConfigOption, tenant: TenantOption, as_json: JsonOption = False) -> None:
+    """Make the CA that will follow the tenant's current one, beside it.
+
+    After a restart both are offered to clients, on the portal and by `arcus ca export --generation next`; certificates
+    are still signed by the current one. `arcus ca readiness` says which clients accept the next, `arcus ca switch`
+    changes over.
+    """
+    from appliance.domain.clock import SystemClock
+    from certs import nursery
+    from certs.generations import Generation
+
+    loaded, ca, place = _chosen(config, tenant)
+    if Generation.CURRENT not in place.present():
+        raise CliError(f"the CA {ca.name!r} does not exist yet", "make it with `arcus ca init`")
+    if Generation.NEXT in place.present():
+        raise CliError(f"the CA {ca.name!r} has a next one already", "switch to it, or delete it with `arcus ca drop`")
+    os.umask(0o077)
+    seed = nursery.Seed(_next_name(place, ca), ca.key, ca.validity_days)
+    nursery.ensure(place.home(Generation.NEXT), seed, SystemClock())
+    _tell(loaded, ca, place, as_json)
+
+
+def switch(config: ConfigOption, tenant: TenantOption, anyway: AnywayOption = False, as_json: JsonOption = False) -> None:
+    """From the next start on, sign with the next CA. The current one becomes the previous, and can come back.
+
+    Refused while clients of the last days have not accepted the next one, unless with --anyway.
+    """
+    from appliance.cli.ca_readiness import refuse_unready
+
+    loaded, ca, place = _chosen(config, tenant)
+    if not anyway:
+        refuse_unready(loaded, ca)
+    place.switch()
+    _tell(loaded, ca, place, as_json)
+
+
+def rollback(config: ConfigOption, tenant: TenantOption, as_json: JsonOption = False) -> None:
+    """Take a switch back: from the next start on, the previous CA signs again, and the other one is the next."""
+    loaded, ca, place = _chosen(config, tenant)
+    place.rollback()
+    _tell(loaded, ca, place, as_json)
+
+
+def drop(config: ConfigOption, tenant: TenantOption, generation: WhichOption, as_json: JsonOption = False) -> None:
+    """Delete a CA that does not sign, with its key. It cannot be brought back except from a backup."""
+    from certs.generations import Generation
+
+    loaded, ca, place = _chosen(config, tenant)
+    place.drop(Generation(str(generation)))
+    _tell(loaded, ca, place, as_json)
+
+
+def _chosen(config: "ConfigOption", tenant: str) -> tuple[AppConfig, Ca, "Generations"]:
+    loaded = load_config(config).config
+    ca = of_tenant(loaded, tenant)
+    return loaded, ca, generations(loaded, ca)
+
+
+def _next_name(place: "Generations", ca: Ca) -> str:
+    """The name in the configuration, told apart from that of the current CA: people see both in one list."""
+    from cryptography.x509.oid import NameOID
+
+    from certs.authority import read_certificates
+    from certs.generations import Generation
+
+    [current, *_] = read_certificates(place.certificate(Generation.CURRENT))
+    known = {str(each.value) for each in current.subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
+    names = [ca.common_name, *(f"{ca.common_name[:58]} G{number}" for number in range(2, 1000))]
+    return next(name for name in names if name not in known)
+
+
+def _tell(config: AppConfig, ca: Ca, place: "Generations", as_json: bool) -> None:
+    there = {str(each): _public(ca, place, str(each)) for each in place.present()}
+    if as_json:
+        cas = {name: {"subject": _subject(public), "sha256": public.fingerprint} for name, public in there.items()}
+        print_json({"name": ca.name, "tenants": tenants_of(config, ca), "generations": cas})
+        return
+    for name, public in there.items():
+        print(f"{ca.name} {name:8} {_subject(public)} sha256 {public.fingerprint}")
+    print(RESTART)
+
+
+def _subject(public: "PublicAuthority") -> str:
+    return public.certificate.subject.rfc4514_string()
+
+
+def _public(ca: Ca, place: "Generations", generation: str) -> "PublicAuthority":
+    """Also of one that has expired: it is being replaced for that."""
+    from certs.authority import PublicAuthority, read_certificates
+    from certs.generations import Generation
+
+    first, *chain = read_certificates(place.certificate(Generation(generation)))
+    return PublicAuthority(ca.name, first, tuple(chain))

@@ -1,0 +1,92 @@
+"""`arcus ca rotate`, `switch`, `rollback`, `drop`, `readiness`; C21, D8."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.domain.readiness import Encounter
+from appliance.storage.ca_encounters import CaEncounters
+from appliance.storage.sqlite import SqliteStore
+from tests.appliance.cli.conftest import Arcus
+
+
+@pytest.fixture
+def rotating(arcus: Arcus, config: Path) -> dict[str, Any]:
+    """What `rotate` said: both CAs, by generation."""
+    assert arcus("ca", "init", "-c", config).code == 0
+    ran = arcus("ca", "rotate", "-c", config, "--tenant", "blue", "--json")
+    assert ran.code == 0, ran.err
+    return json.loads(ran.out)["generations"]
+
+
+def signing(arcus: Arcus, config: Path) -> str:
+    [shown] = json.loads(arcus("ca", "show", "-c", config, "--tenant", "blue", "--json").out)
+    return shown["sha256"].replace(":", "").lower()
+
+
+def met(config: Path, *encounters: Encounter) -> None:
+    store = SqliteStore(config.parent / "state" / "audit.db")
+    CaEncounters(store).add(encounters)
+    store.close()
+
+
+def test_a_next_ca_is_made_beside_the_one_that_signs(arcus: Arcus, config: Path, rotating) -> None:
+    assert set(rotating) == {"current", "next"}
+    assert rotating["current"]["subject"] != rotating["next"]["subject"]
+    assert signing(arcus, config) == rotating["current"]["sha256"]
+    again = arcus("ca", "rotate", "-c", config, "--tenant", "blue")
+    assert (again.code, "has a next one already" in again.err) == (1, True)
+    exported = arcus("ca", "export", "-c", config, "--tenant", "blue", "--generation", "next").out
+    home = config.parent / "state" / "ca"
+    assert exported == (home / ".main.next" / "ca.pem").read_text()
+    assert (home / ".main.next" / "ca.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_switch_rollback_and_drop(arcus: Arcus, config: Path, rotating) -> None:
+    def step(*words: str) -> set[str]:
+        ran = arcus("ca", *words, "-c", config, "--tenant", "blue", "--json")
+        assert ran.code == 0, ran.err
+        return set(json.loads(ran.out)["generations"])
+
+    assert step("switch", "--anyway") == {"current", "previous"}
+    assert signing(arcus, config) == rotating["next"]["sha256"]
+    assert step("rollback") == {"current", "next"}
+    assert signing(arcus, config) == rotating["current"]["sha256"]
+    assert step("switch", "--anyway") == {"current", "previous"}
+    assert step("drop", "--generation", "previous") == {"current"}
+    assert signing(arcus, config) == rotating["next"]["sha256"]
+    assert "restart Arcus" in arcus("ca", "rotate", "-c", config, "--tenant", "blue").out
+
+
+def test_a_switch_waits_for_the_clients(arcus: Arcus, config: Path, rotating) -> None:
+    from appliance.domain.clock import SystemClock
+
+    now, old, new = SystemClock().now(), rotating["current"]["sha256"], rotating["next"]["sha256"]
+    command = ("ca", "switch", "-c", config, "--tenant", "blue")
+    assert "no client is known" in arcus(*command).err
+    met(config)
+    assert "no client has been seen" in arcus(*command).err
+    met(config, Encounter("blue", "10.0.0.1", old, now), Encounter("blue", "10.0.0.2", old, now, 0.0, "alice", "curl/8"))
+    met(config, Encounter("blue", "10.0.0.1", new, now))
+    refused = arcus(*command)
+    assert (refused.code, "1 of 2 clients have not accepted the next CA" in refused.err) == (1, True)
+    told = json.loads(arcus("ca", "readiness", "-c", config, "--tenant", "blue", "--json").out)
+    assert (told["ready"], told["clients"]) == (1, 2)
+    shown = arcus("ca", "readiness", "-c", config, "--tenant", "blue").out
+    assert shown.startswith("main: 1 of 2 clients are ready for the next CA\n")
+    assert "10.0.0.2" in shown
+    assert "alice" in shown
+    assert "10.0.0.1" not in shown
+    met(config, Encounter("blue", "10.0.0.2", new, now))
+    assert arcus(*command).code == 0
+    assert signing(arcus, config) == new
+
+
+def test_readiness_without_a_next_ca(arcus: Arcus, config: Path) -> None:
+    arcus("ca", "init", "-c", config)
+    assert "make it with `arcus ca rotate`" in arcus("ca", "readiness", "-c", config, "--tenant", "blue").err
+    assert "no next CA" in arcus("ca", "switch", "-c", config, "--tenant", "blue", "--anyway").err
+    assert "no next one" in arcus("ca", "switch", "-c", config, "--tenant", "blue").err
+    assert "there is no next CA" in arcus("ca", "export", "-c", config, "--tenant", "blue", "--generation", "next").err
