@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 from typing import Literal, NoReturn
-from urllib.parse import urlsplit
 
+from appliance.config.consistency import NameConsistency
 from appliance.config.root import AppConfig
 from appliance.config.server import Server, TcpTproxy
 from appliance.domain.clock import SystemClock
@@ -12,46 +12,22 @@ from appliance.domain.errors import PolicyError
 from appliance.domain.facts import ClientFacts, HelloFacts, RequestFacts, UserFacts
 from appliance.domain.hostmatch import NetworkMap
 from appliance.domain.ids import TenantId
+from appliance.domain.notes import ConnNotes
 from appliance.domain.reason import Reason
-from appliance.domain.target import Target, normalise_host, parse_authority, parse_ip
+from appliance.domain.target import Target, parse_ip
 from appliance.domain.tls_facts import Need, TlsFacts
-from appliance.domain.upstream import UpstreamFacts
 from appliance.egress.context import EscapeContext
 from appliance.egress.registry import Registry
+from appliance.explain_tls import Learning, Network, about_rule
 from appliance.identity.hashes import prepare
 from appliance.identity.users import Group, prepare_group
 from appliance.policy.access import AccessPolicy
 from appliance.policy.access import Step as AccessStep
 from appliance.policy.decrypt import DecryptPolicy, compile_lists
-from appliance.policy.decrypt import Step as RuleStep
 from appliance.policy.exclusions import compile_exclusions
+from appliance.question import Question, QuestionError, server_name, split
 from appliance.tenancy.registry import Loaded, TenantRegistry
 from appliance.tenancy.resolve import TenantResolver
-
-_PORTS = {"http": 80, "https": 443}
-
-
-class QuestionError(ValueError):
-    """The question is none: a malformed URL or address, an unknown listener or user."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """``server`` is a listener's name; empty takes the first. ``user`` counts as authenticated."""
-
-    url: str
-    client_ip: str
-    user: str = ""
-    server: str = ""
-    method: str = "GET"
-    tenant_header: str = ""
-    sni: str = ""
-    """The server name in the ClientHello; empty takes the URL's host."""
-    ja4: str = ""
-    at: float | None = None
-    """Seconds since the epoch; None: now."""
-    address: str = ""
-    """Where the name leads, for rules about destinations; empty: the name is not resolved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +67,13 @@ class Explanation:
 class Explainer:
     """All that decides, built once from a configuration. Use ``close`` at the end."""
 
-    def __init__(self, config: AppConfig) -> None:
-        """Raises ConfigError: what the policies and escapers themselves refuse."""
+    def __init__(self, config: AppConfig, network: Network | None = None) -> None:
+        """``network`` answers what rules want to know of a server; None: nothing is sent.
+
+        Raises:
+            ConfigError: what the policies and escapers themselves refuse.
+        """
+        self.network = network
         self._config = config
         self.resolver = TenantResolver(config.tenant, config.server)
         self.tenants = TenantRegistry(config.tenant, config.server)
@@ -129,8 +110,8 @@ class _Walk:
 
     def __init__(self, parts: Explainer, question: Question) -> None:
         self._parts, self._question = parts, question
-        self._scheme, self._target, self._path = _split(question.url)
-        self._sni = _server_name(question.sni) or (self._target.host if parse_ip(self._target.host) is None else "")
+        self._scheme, self._target, self._path = split(question.url)
+        self._sni = server_name(question.sni) or (self._target.host if parse_ip(self._target.host) is None else "")
         self._server = parts.server(question.server)
         address = parse_ip(question.client_ip)
         if address is None:
@@ -237,13 +218,15 @@ class _Walk:
 
     def _decrypt(self, loaded: Loaded) -> TlsAction:
         policy = self._parts.decrypt[loaded.tenant.auditor]
-        facts = self._tls_facts()
+        facts, learning = self._tls_facts(), self._learning(loaded)
         while isinstance(decision := policy.ask(facts), Need):
-            facts = self._learnt(facts, decision)
+            learnt = learning.learn(facts, decision)
+            self.told.add("decrypt", learnt.answer, learnt.why)
+            facts = learnt.facts
         if self._sni and self._sni != self._target.host:
             self._names(loaded)
         for step in policy.explain(facts):
-            self.told.add("decrypt rule", step.answer, _about_rule(step))
+            self.told.add("decrypt rule", step.answer, about_rule(step))
         self.told.decrypt = decision.action.value
         self.told.would = decision.would
         text = f" ({decision.text})" if decision.text else ""
@@ -255,7 +238,7 @@ class _Walk:
 
     def _names(self, loaded: Loaded) -> None:
         """The server name is not the host, or the host is an address: what live traffic does about it."""
-        config = next(each for each in self._parts.auditors if each.name == loaded.tenant.auditor).name_consistency
+        config = self._consistency(loaded)
         if parse_ip(self._target.host) is not None:
             self.told.add("names", config.address, f"address {self._target.host}, server name {self._sni}")
         elif config.sni == "block":
@@ -270,15 +253,14 @@ class _Walk:
         now = SystemClock().now() if self._question.at is None else self._question.at
         return TlsFacts(self._client, names, self._target.port, TenantId(self.told.tenant), self._user, hello, now)
 
-    def _learnt(self, facts: TlsFacts, need: Need) -> TlsFacts:
-        """What live traffic would ask the network for, from the question; what is not given counts as not known."""
-        if need is Need.CERTIFICATE:
-            self.told.add("decrypt", "look", "live traffic looks at the server here; without that its certificate is not known")
-            return facts.with_upstream(UpstreamFacts(Reason.UPSTREAM_TLS_FAILED, "not looked at"))
-        literal = str(address) if (address := parse_ip(self._target.host)) else self._question.address
-        if not literal:
-            self.told.add("decrypt", "resolve", "live traffic resolves the name here; try --address")
-        return facts.with_addresses((literal,) if literal else ())
+    def _learning(self, loaded: Loaded) -> Learning:
+        by_name = self._sni and parse_ip(self._target.host) is not None and self._consistency(loaded).address != "log"
+        target = Target(self._sni, self._target.port) if by_name else self._target
+        conn = ConnNotes(self._client, tenant=TenantId(self.told.tenant), user=self._user)
+        return Learning(self._parts.network, loaded.escaper, conn, target, self._question.address)
+
+    def _consistency(self, loaded: Loaded) -> NameConsistency:
+        return next(each for each in self._parts.auditors if each.name == loaded.tenant.auditor).name_consistency
 
     def _way_out(self, loaded: Loaded) -> None:
         tenant = TenantId(loaded.tenant.tenant_id)
@@ -299,31 +281,6 @@ class _Walk:
         self.told.add("escaper", path, why)
 
 
-def _about_rule(step: RuleStep) -> str:
-    where = f"{step.rule} on {step.host}" if step.host else step.rule
-    return f"{where}: {step.why}" if step.why else where
-
-
 def _spelled(step: AccessStep) -> tuple[str, str]:
     where = f"{step.level} policy {step.policy}" + (f" on {step.host}" if step.host else "")
     return ("skipped", f"{where}: {step.skipped}") if step.decision is None else ("allowed", where)
-
-
-def _server_name(name: str) -> str:
-    try:
-        return normalise_host(name) if name else ""
-    except ValueError as error:
-        raise QuestionError(f"not a server name: {name!r} ({error})") from error
-
-
-def _split(url: str) -> tuple[str, Target, str]:
-    text = url if "://" in url else f"https://{url}"
-    try:
-        parts = urlsplit(text)
-        scheme = parts.scheme.lower()
-        if scheme not in _PORTS:
-            raise ValueError("write http://host/path or https://host/path")
-        target = parse_authority(parts.netloc.rpartition("@")[2], _PORTS[scheme])
-    except ValueError as error:
-        raise QuestionError(f"not a URL: {url!r} ({error})") from error
-    return scheme, target, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

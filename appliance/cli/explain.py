@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json, table
+from appliance.domain.errors import ConfigError
 
 if TYPE_CHECKING:
+    from appliance.app.looking import Looking
+    from appliance.config.root import AppConfig
     from appliance.explain import Explanation
 
 
@@ -33,15 +36,20 @@ def explain(
     ja4: Annotated[str, typer.Option("--ja4", metavar="JA4", help="By a client with this fingerprint.")] = "",
     at: Annotated[str, typer.Option("--at", metavar="TIME", help="At this time (ISO 8601; UTC without an offset).")] = "",
     address: Annotated[str, typer.Option("--address", metavar="IP", help="The destination's address.")] = "",
+    look: Annotated[bool, typer.Option("--look", help="Resolve the name and look at the server, where a rule asks.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Tell what would happen to a request: which tenant, which rules, decrypted or not, which way out, and why.
 
-    Nothing is sent. The same code decides as for live traffic. Exit status 0 whether it would be allowed or not.
+    Nothing is sent without --look. The same code decides as for live traffic. Exit status 0 whether it would be allowed
+    or not.
     """
-    from appliance.explain import Explainer, Question, QuestionError
+    from appliance.explain import Explainer
+    from appliance.question import Question, QuestionError
 
-    explainer = Explainer(load_config(config).config)
+    loaded = load_config(config).config
+    network = _network(loaded) if look else None
+    explainer = Explainer(loaded, network)
     try:
         told = explainer.explain(
             Question(url, client, user, server, method.upper(), tenant_header, sni, ja4, _seconds(at), address)
@@ -50,10 +58,21 @@ def explain(
         raise CliError(str(error), "see `arcus explain --help`") from error
     finally:
         explainer.close()
+        if network is not None:
+            network.close()
     if as_json:
         print_json(asdict(told))
     else:
         _print(told)
+
+
+def _network(config: "AppConfig") -> "Looking":
+    from appliance.app.looking import Looking
+
+    try:
+        return Looking(config)
+    except ConfigError as error:
+        raise CliError(str(error), "explain without --look, or start the appliance once, which makes its CAs") from error
 
 
 def _seconds(text: str) -> float | None:

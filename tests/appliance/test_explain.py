@@ -4,7 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from appliance.explain import Explainer, Question, QuestionError
+from appliance.domain.errors import UpstreamError
+from appliance.domain.notes import CertNotes, ConnNotes
+from appliance.domain.reason import Reason
+from appliance.domain.target import Target
+from appliance.domain.upstream import UpstreamFacts
+from appliance.explain import Explainer
+from appliance.question import Question, QuestionError
 from tests.appliance.config.base import changed, loads
 
 pytestmark = pytest.mark.unit
@@ -149,3 +155,39 @@ def test_c8_explain_tells_of_names_that_differ(ruled: Explainer) -> None:
     assert ("names", "use_name", "address 192.0.2.77, server name two.other") in [
         (s.about, s.answer, s.why) for s in told.steps
     ]
+
+
+class Answers:
+    """A network that answers from memory."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def addresses(self, root: str, conn: ConnNotes, target: Target) -> tuple[str, ...]:
+        self.asked.append(f"{root} {target}")
+        if target.host == "gone.test":
+            raise UpstreamError(Reason.DNS_FAILED, "gone.test: no such name")
+        return ("10.1.2.3",) if target.host == "inside.test" else ("192.0.2.1",)
+
+    def look(self, root: str, conn: ConnNotes, target: Target, sni: str) -> UpstreamFacts:
+        self.asked.append(f"{root} {target} {sni}")
+        return UpstreamFacts(certificate=CertNotes("ab", "CN=shady.test", "CN=shady.test", "1", 0.0, 1.0), self_signed=True)
+
+
+@pytest.mark.parametrize(
+    ("host", "decrypt", "look"),
+    [
+        ("inside.test", "splice", "10.1.2.3"),
+        ("gone.test", "intercept", "dns_failed: gone.test: no such name"),
+        ("shady.test", "block", "shady.test:443: ok, issued by CN=shady.test"),
+    ],
+)
+def test_c22_with_a_network_the_explanation_knows_what_live_traffic_would(host: str, decrypt: str, look: str) -> None:
+    answers = Answers()
+    text = changed(("      rules:\n        - {name: pinned, action: splice, hosts: [pinned.test]}\n", RULES))
+    explainer = Explainer(loads(text).config, answers)
+    told = explainer.explain(Question(f"https://{host}/", "192.0.2.1", at=NOON))
+    explainer.close()
+    assert told.decrypt == decrypt
+    assert look in [step.why for step in told.steps]
+    assert all(asked.startswith(f"direct {host}:443") for asked in answers.asked)

@@ -1,6 +1,9 @@
 """C1, C27, D9: the decryption rulebase on real connections, with what the origin shows before anybody decides."""
 
+import json
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +14,7 @@ import trustme
 
 from tests.e2e import origins, sockets
 from tests.e2e.counters import rises
-from tests.e2e.running import Answer, Running, base_config, running
+from tests.e2e.running import ROOT, Answer, Running, base_config, running
 from tests.ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-rules")]
@@ -241,3 +244,15 @@ def test_d9_half_of_the_clients_get_the_rule_and_both_arms_are_recorded(place: P
         assert spliced is _half(source)
         if spliced:
             assert place.arcus.event(source_ip=source)["staged"] == ["never: not in 0%", "half: in 50%"]
+
+
+def test_c22_explain_looks_as_live_traffic_does(place: Place) -> None:
+    """The same rule as for the connection, by a look of its own; without --look the certificate is not known."""
+    command = [sys.executable, "-m", "appliance.cli", "explain", f"https://private.test:{place.private.port}/"]
+    command += ["--client", "192.0.2.1", "--address", "127.0.0.1", "-c", str(place.directory / "arcus.yaml"), "--json"]
+    answers = {}
+    for more in ([], ["--look"]):
+        done = subprocess.run([*command, *more], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT)
+        answers[bool(more)] = json.loads(done.stdout)
+    assert (answers[False]["decrypt"], answers[True]["decrypt"]) == ("intercept", "splice")
+    assert any("Example Bank Trust" in step["why"] for step in answers[True]["steps"])

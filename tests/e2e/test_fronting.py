@@ -144,7 +144,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     directory = tmp_path_factory.mktemp("fronting")
     trusted, unread = origins.authority(directory), Unread()
     with (
-        origins.origin(context=trusted.context("front.test", "evil.test", "*.evil.test", IP)) as secure,
+        origins.origin(
+            context=trusted.context("front.test", "evil.test", "*.evil.test", "shut.test", "*.shut.test", IP)
+        ) as secure,
         origins.origin(context=trusted.context("front.test", "evil.test", alpn=("h2",)), hook=unread.keep) as second,
         origins.origin() as plain,
         origins.origin(context=trusted.context("front.test"), host="127.0.0.2") as elsewhere,
@@ -199,6 +201,19 @@ def test_c8_a_blocked_name_is_blocked_however_it_is_hidden(place: Place, kind: s
     answer, path = place.ask(kind, form)
     assert not place.reached(path), "the request went out"
     assert blocked_reason(place, path, answer) in form.reasons, answer[:400]
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form.tls], ids=lambda form: form.label)
+def test_c8_a_name_that_a_decryption_rule_blocks_is_blocked_however_it_is_hidden(place: Place, form: Form) -> None:
+    """The same forms, where the access policy has nothing to say about the name."""
+
+    def shut(text: str) -> str:
+        return text.replace("evil", "shut").replace("EVIL", "SHUT")
+
+    hidden = Form(form.label, shut(form.to), form.sni and shut(form.sni), shut(form.host), shut(form.head))
+    answer, path = place.ask("explicit", hidden)
+    assert not place.reached(path), "the request went out"
+    assert blocked_reason(place, path, answer) in ("decrypt_blocked", *form.reasons[form.reasons[0] == "policy_blocked" :])
 
 
 @pytest.mark.parametrize("kind", ["explicit", "socks"])
