@@ -153,6 +153,16 @@ def test_c2_a_distrusted_key_is_refused_at_any_depth(roots, who):
     assert (verdict.reason, verdict.detail) == (Reason.UPSTREAM_CERT_DISTRUSTED, f"the key {pin}")
 
 
+@pytest.mark.security
+@pytest.mark.parametrize("repairs", [False, True])
+def test_a_hundred_intermediates_end_a_handshake_with_their_own_word(roots, repairs):
+    """A verifier that searches among them does not come back within seconds."""
+    trust = UpstreamTrust([roots], False, clock=ManualClock(NOW.timestamp()), repairs=repairs)
+    leaf, *chain = ladder(100)(forge.world())
+    client = trust.connection("origin.test")
+    assert trust.classify(client, handshake(client, bad_server(leaf, chain))) is Reason.UPSTREAM_CERT_CHAIN_TOO_LONG
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_chain_that_is_judged_outside_a_handshake_has_the_same_word(trust, case: Case):
     sent = [each.der for each in case.make(forge.world())]

@@ -33,7 +33,7 @@ BAD = {
     "issuer_not_ca": "trust: CA:FALSE issuer",
 }
 """By cause, a server of the table."""
-ACTIONS = {"block": 1, "warn": 2, "untrusted_ca": 3, "splice": 4, "allow": 5, "mixed": 6}
+ACTIONS = {"block": 1, "warn": 2, "untrusted_ca": 3, "splice": 4, "allow": 5, "mixed": 6, "lazy": 7}
 """Third octet of the clients' addresses."""
 NAVIGATION = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Sec-Fetch-Site": "none"}
 
@@ -72,7 +72,9 @@ def _config(directory: Path, lab: Serving) -> dict[str, Any]:
             {"name": "old-app", "hosts": ["origin.test"], "causes": ["expired"], "action": "allow", "until": "2099-12-31"},
         ],
     }
-    auditors = [auditor(action, default=action) for action in ACTIONS if action != "mixed"]
+    auditors = [auditor(action, default=action) for action in ACTIONS if action not in ("mixed", "lazy")]
+    lazy = auditor("lazy", default="warn")
+    lazy["tls_interception"]["connection_strategy"] = "lazy"
     tenants = [
         {
             "tenant_id": action, "ca": "default", "auditor": action, "escaper": "direct",
@@ -84,7 +86,7 @@ def _config(directory: Path, lab: Serving) -> dict[str, Any]:
         directory / "state",
         workers=2,
         resolver=[{"name": "local", "type": "system", "hosts": {host: ["127.0.0.1"] for host in lab.hosts}}],
-        auditor=[*auditors, auditor("mixed", **mixed)],
+        auditor=[*auditors, auditor("mixed", **mixed), lazy],
         tenant=tenants,
     )
 
@@ -188,8 +190,8 @@ def button(shown: Shown) -> str:
     return html.unescape(found[1].decode())
 
 
-def press(place: Place, cause: str, action: str, **fields: str) -> Shown:
-    return ask(place, cause, "warn", "POST", action, **{"Sec-Fetch-Site": "same-origin", **fields})
+def press(place: Place, cause: str, action: str, tenant: str = "warn") -> Shown:
+    return ask(place, cause, tenant, "POST", action, **{"Sec-Fetch-Site": "same-origin"})
 
 
 @pytest.mark.parametrize("cause", BAD)
@@ -213,6 +215,15 @@ def test_c2_warn_a_person_may_go_on_and_it_is_recorded(place: Place, cause: str)
     # nobody else
     other = ask(place, cause, "warn", source="127.0.2.2", **NAVIGATION)
     assert other.headers["x-arcus-reason"] == word
+
+
+def test_c2_a_warning_works_where_the_server_is_known_late(place: Place) -> None:
+    """C2: with lazy connections the client has its leaf before the server's certificate is known."""
+    page = ask(place, "expired", "lazy", **NAVIGATION)
+    assert page.headers["x-arcus-reason"] == "upstream_cert_expired"
+    assert CONTENT not in page.body
+    assert press(place, "expired", button(page), "lazy").status == 303
+    assert ask(place, "expired", "lazy", **NAVIGATION).body == CONTENT
 
 
 @pytest.mark.security
