@@ -1,6 +1,7 @@
 """Redis as it is, and as it should not be: real servers, killed, stopped, full, behind TLS, with passwords (RDS-07)."""
 
 import asyncio
+import re
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -170,6 +171,24 @@ async def test_passwords(tmp_path: Path) -> None:
                 assert "s3cret" not in made.trouble
                 assert "wr0ng" not in made.trouble
                 assert "s3cret" not in repr(RedisServer(redis.url, **options))
+
+
+@pytest.mark.security
+async def test_a_user_needs_no_more_rights_than_the_manual_says(redis: RedisProcess) -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+    commands = re.search(r"An ACL user needs\s+`([^`]+)` on `([^`]+)`", manual)
+    assert commands is not None
+    with redis.client() as client:
+        client.execute_command("ACL", "SETUSER", "arcus", "on", ">pw", commands[2], *commands[1].split())
+    async with store(redis.url, username="arcus", password="pw") as made:
+        await made.put("cert:cache:x", b"1", 10)
+        assert await made.get("cert:cache:x", 9) == b"1"
+        assert await made.claim("cert:lock:x", 1)
+        await made.release("cert:lock:x")
+        with pytest.raises(Away, match="NoPermission"):
+            await made.put("another", b"1", 10)
+        assert made.available
+        assert "NoPermission" in made.refusal
 
 
 async def test_a_server_that_takes_nothing_more_is_still_read(tmp_path: Path) -> None:
