@@ -18,6 +18,7 @@ from pathlib import Path
 from bench import machine, tls_contenders
 from bench.measure import say
 from bench.processes import BenchError
+from bench.tls_client_side import probe
 from bench.tls_contenders import Proxy
 from bench.tls_report import Outcome, Results, markdown
 from tests.tlslab.asking import ask
@@ -83,6 +84,8 @@ def run(cases: Sequence[LabCase]) -> Results:
             for start in (tls_contenders.arcus, tls_contenders.mitmdump, tls_contenders.squid):
                 with start(base, lab.roots, lab.hosts) as proxy:
                     results.outcomes[proxy.name] = _all(proxy, lab)
+                    if good := [case for case in cases if case.name == "plain"]:
+                        results.client_side[proxy.name] = probe(proxy, good[0], lab.port(good[0]))
     finally:
         shutil.rmtree(base, ignore_errors=True)
     return results

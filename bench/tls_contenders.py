@@ -30,6 +30,9 @@ auditor:
   - name: inspect
     tls_interception:
       upstream_trust: {{ca_files: ["{roots}"], system_roots: false}}
+      upstream_certificates:
+        revocation: {{ocsp: soft, crl: soft}}
+        fetch: {{networks: ["127.0.0.0/8"]}}
 tenant:
   - {{tenant_id: default, ca: default, auditor: inspect, escaper: direct}}
 server:

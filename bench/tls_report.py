@@ -1,7 +1,7 @@
 """What came of the bad servers, as a page in Markdown."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.tlslab.case import Expect, LabCase
 from tests.tlslab.table import GROUPS
@@ -27,10 +27,12 @@ class Results:
     machine: Mapping[str, str]
     cases: Sequence[LabCase]
     outcomes: dict[str, dict[str, Outcome]]
+    client_side: dict[str, dict[str, str]] = field(default_factory=dict)
+    """What clients meet, by proxy and title."""
 
 
 def markdown(results: Results) -> str:
-    return "\n".join([*_head(results), *_table(results), *_named(results), *_wrong(results)]) + "\n"
+    return "\n".join([*_head(results), *_table(results), *_named(results), *_client_side(results), *_wrong(results)]) + "\n"
 
 
 def _head(results: Results) -> list[str]:
@@ -41,7 +43,8 @@ def _head(results: Results) -> list[str]:
         "",
         f"- Versions: {results.machine['versions']}.",
         f"- {len(results.cases)} local servers (`tests/tlslab/table.py`), good and bad, behind each proxy; all proxies believe",
-        "  the same roots. mitmdump and squid (ssl-bump of everything) have their defaults; so has Arcus.",
+        "  the same roots. Otherwise they have their defaults (squid: ssl-bump of everything), but that Arcus is told to ask",
+        "  responders and lists whether certificates were revoked, which the others do not do by themselves.",
         "- The client believes the proxy's own CA and nothing else, and asks over CONNECT. Right is: a good server's content",
         "  arrives, a bad one's does not. *must*: real clients refuse it. *should*: clients differ.",
         "",
@@ -73,6 +76,20 @@ def _named(results: Results) -> list[str]:
     named = sum(found[str(case)].named for case in bad)
     words = len({case.cause for case in bad})
     return [f"Arcus names the cause on its page, by one of {words} reason words, in {named} of {len(bad)} bad cases.", ""]
+
+
+def _client_side(results: Results) -> list[str]:
+    found = results.client_side
+    if not found:
+        return []
+    lines = ["## Towards the client", "", "|  | " + " | ".join(_TITLES.get(name, name) for name in found) + " |"]
+    lines.append("| --- |" + " ---: |" * len(found))
+    titles = dict.fromkeys(title for facts in found.values() for title in facts)
+    return [
+        *lines,
+        *(f"| {title} | " + " | ".join(facts.get(title, "?") for facts in found.values()) + " |" for title in titles),
+        "",
+    ]
 
 
 def _wrong(results: Results) -> list[str]:

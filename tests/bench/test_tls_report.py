@@ -43,3 +43,12 @@ def test_what_is_wrong_is_listed_with_what_happened() -> None:
 def test_named_causes_are_counted_for_bad_servers_only() -> None:
     bad = sum(case.expect is not Expect.MUST_PASS for case in CASES)
     assert f"in {bad} of {bad} bad cases" in markdown(results(arcus=set()))
+
+
+def test_what_clients_meet_is_a_table_of_its_own() -> None:
+    found = results(arcus=set(), squid=set())
+    found.client_side.update(arcus={"TLS 1.3": "yes", "serial number, bits": "127"}, squid={"TLS 1.3": "no"})
+    text = markdown(found)
+    assert line(text, "TLS 1.3") == ["yes", "no"]
+    assert line(text, "serial number, bits") == ["127", "?"]
+    assert "Towards the client" not in markdown(results(arcus=set()))

@@ -22,7 +22,9 @@ class Place:
         return ask(self.arcus.port("explicit"), case, self.lab.port(case), self.arcus.ca())
 
     def record(self, case: LabCase) -> Event:
-        return record(self.arcus, method="GET", destination_port=self.lab.port(case))
+        # two addresses may have one port
+        where = {"destination_host": case.ascii, "destination_port": self.lab.port(case)}
+        return record(self.arcus, method="GET", **where)
 
 
 @contextlib.contextmanager

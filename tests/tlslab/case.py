@@ -58,6 +58,11 @@ class LabCase:
         return f"{self.group}: {self.name}"
 
     @property
+    def ascii(self) -> str:
+        """The host as it stands in a handshake and in records."""
+        return self.host if ":" in self.host else self.host.encode("idna").decode()
+
+    @property
     def address(self) -> str:
         """Where it is served: hosts that are addresses are their own."""
         try:
