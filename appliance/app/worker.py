@@ -137,7 +137,7 @@ class _Build:
         self.grants = self.upstream.grants()
         self.warnings = self.upstream.warnings(self.grants)
         tenants = {TenantId(tenant.tenant_id): tenant for tenant in config.tenant}
-        self.pages = PageMaker(tenants, self._challenge, self.warnings.offer).page
+        self.pages = PageMaker(tenants, self._challenge, self.warnings.offer, self.site.names.name).page
         self.registry = Registry.from_config(config.escaper, config.resolver, own_listeners(config), self.clock)
         self.dialer = Dialer(self.registry, lambda: PeekReader(SERVER_READ_LIMIT))
         self.icap: dict[tuple[str, str], IcapService] = {}

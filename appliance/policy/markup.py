@@ -8,6 +8,8 @@ from html import escape
 from typing import Final
 from urllib.parse import quote
 
+from appliance.policy.wording import SETUP
+
 _MAIL: Final = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,253}\Z")
 _LINK: Final = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&*+,;=%-]{1,500}\Z")
 
@@ -32,6 +34,7 @@ dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere;font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 a{color:var(--link)}
 .contact{margin:0}
+.setup{margin:.6rem 0 0;font-size:.9rem}
 form{margin:0 0 1rem}
 button{font:inherit;padding:.5rem 1rem;border:1px solid var(--line);border-radius:.4rem;background:none;color:var(--soft);
 cursor:pointer}
@@ -73,9 +76,10 @@ def page(
     contact: str,
     request_id: str,
     button: tuple[str, str, str] | None = None,
+    setup: str = "",
 ) -> str:
     """All arguments are plain text; each is escaped here, and nowhere else. ``button``: where it is sent (by POST, to the
-    same site), what stands on it, and what stands above it."""
+    same site), what stands on it, and what stands above it. ``setup``: the address of the portal."""
     paragraphs = "\n".join(f"<p>{escape(text)}</p>" for text in texts)
     rows = "\n".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
     return f"""<!doctype html>
@@ -94,7 +98,7 @@ def page(
 <dl>
 {rows}
 </dl>
-{_form(button)}{_paragraph("contact", _contact(contact, request_id))}</main>
+{_form(button)}{_paragraph("contact", _contact(contact, request_id))}{_paragraph("setup", _setup(setup))}</main>
 </body>
 </html>
 """
@@ -109,6 +113,10 @@ def _form(button: tuple[str, str, str] | None) -> str:
         return ""
     action, label, text = (escape(part) for part in button)
     return f'<p>{text}</p>\n<form method="post" action="{action}"><button type="submit">{label}</button></form>\n'
+
+
+def _setup(address: str) -> str:
+    return f'<a href="{escape(address)}">{escape(SETUP)}</a>' if address else ""
 
 
 def _contact(contact: str, request_id: str) -> str:

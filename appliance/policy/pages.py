@@ -59,6 +59,7 @@ class _Content:
     time: str
     owner: str
     contact: str
+    setup: str
     certificate: CertNotes | None = None
     """The server's, where something is wrong with it."""
     offer: Offer | None = None
@@ -85,9 +86,11 @@ class PageMaker:
         tenants: Mapping[TenantId, Tenant],
         challenge: Callable[[ConnNotes], str],
         offer: Callable[[TaskNotes], Offer | None] = lambda _notes: None,
+        portal: str = "",
     ) -> None:
         """``challenge`` gives the value of Proxy-Authenticate; it is asked only for a connection whose tenant is known.
-        ``offer`` says whether a person may go on from this page, and how."""
+        ``offer`` says whether a person may go on from this page, and how. ``portal``: the name of the appliance's own pages."""
+        self._setup = f"http://{portal}/" if portal else ""
         self._tenants = dict(tenants)
         self._challenge = challenge
         self._offer = offer
@@ -100,7 +103,7 @@ class PageMaker:
         reason = outcome.reason if isinstance(outcome, Decision) else outcome
         challenge = self._challenge(notes.conn) if reason.status == 407 and tenant_id is not None else ""
         tenant = self._tenants.get(tenant_id) if tenant_id is not None else None
-        return render(outcome, notes, tenant, accept=accept, challenge=challenge, offer=self._offer(notes))
+        return render(outcome, notes, tenant, accept=accept, challenge=challenge, offer=self._offer(notes), setup=self._setup)
 
 
 def render(
@@ -112,18 +115,20 @@ def render(
     challenge: str = "",
     retry_after: int = RETRY_AFTER,
     offer: Offer | None = None,
+    setup: str = "",
 ) -> Page:
     """The answer for a task that a decision or a failure ended.
 
     ``accept`` is the client's Accept field, ``challenge`` the value of Proxy-Authenticate, ``retry_after`` seconds for
-    429 and 503. An outcome that allows has no page: INTERNAL_ERROR is answered, never a status that looks like success.
+    429 and 503, ``setup`` the address where a person learns how to set the device up. An outcome that allows has no page:
+    INTERNAL_ERROR is answered, never a status that looks like success.
     """
     decision = outcome if isinstance(outcome, Decision) else Decision(Action.BLOCK, outcome)
     if decision.reason is Reason.OK or decision.allowed:
         decision = Decision(Action.BLOCK, Reason.INTERNAL_ERROR)
     status = _status(decision, notes)
     form = negotiate(accept)
-    content = _content(decision, notes, tenant, offer if form is Form.HTML else None)
+    content = _content(decision, notes, tenant, offer if form is Form.HTML else None, setup)
     headers = (*_headers(content, form), *_special(status, decision, challenge, retry_after))
     return Page(status, headers, b"" if notes.method == "HEAD" else _body(content, form))
 
@@ -143,7 +148,7 @@ def _may_challenge(notes: TaskNotes) -> bool:
     return notes.conn.protocol in _DIRECT and notes.scheme not in _TUNNELLED
 
 
-def _content(decision: Decision, notes: TaskNotes, tenant: Tenant | None, offer: Offer | None) -> _Content:
+def _content(decision: Decision, notes: TaskNotes, tenant: Tenant | None, offer: Offer | None, setup: str) -> _Content:
     branding = tenant.branding if tenant else None
     malware = decision.reason in (Reason.MALWARE_FOUND, Reason.ICAP_BLOCKED)
     signature = next((scan.signature for scan in reversed(notes.scans) if scan.signature), "") if malware else ""
@@ -158,6 +163,8 @@ def _content(decision: Decision, notes: TaskNotes, tenant: Tenant | None, offer:
         time=_time(notes.started),
         owner=printable(branding.title or (tenant.tenant_name if tenant else ""), MAX_WORD) if branding else "",
         contact=printable(branding.contact, MAX_TEXT) if branding else "",
+        # whoever sees a page inside TLS has the CA installed
+        setup="" if notes.scheme in ("https", "wss") else setup,
         certificate=refused_certificate(decision.reason, notes),
         offer=offer,
     )
@@ -232,6 +239,7 @@ def _html(content: _Content) -> str:
         content.contact,
         content.request_id,
         _button(content.offer),
+        content.setup,
     )
 
 
@@ -245,7 +253,8 @@ def _text(content: _Content) -> str:
     head = [content.owner, f"{wording.heading(content.reason)}: {content.reason.text}", content.message]
     rows = [f"{name}: {value}" for name, value in content.facts()]
     contact = [f"Contact: {content.contact}"] if content.contact else []
-    return "\n".join([*filter(None, head), "", *rows, *contact, ""])
+    setup = [f"{wording.SETUP}: {content.setup}"] if content.setup else []
+    return "\n".join([*filter(None, head), "", *rows, *contact, *setup, ""])
 
 
 def _json(content: _Content) -> str:
@@ -261,6 +270,7 @@ def _json(content: _Content) -> str:
         "time": content.time,
         "tenant": content.owner,
         "contact": content.contact,
+        "setup": content.setup,
         "certificate": dict(certificate_rows(content.certificate)),
     }
     # "<" is written as an escape: a client that takes JSON for HTML must find no element in it.

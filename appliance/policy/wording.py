@@ -4,6 +4,8 @@ from typing import Final
 
 from appliance.domain.reason import Reason, Source
 
+SETUP: Final = "Set up this device for this network"
+
 _BY_REASON: Final = {
     Reason.MALWARE_FOUND: ("Dangerous content blocked", "The content was not delivered. Nothing was saved on your device."),
     Reason.AUTH_REQUIRED: ("Sign-in needed", "Sign in with the name and password of your network account, then try again."),

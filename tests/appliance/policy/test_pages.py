@@ -297,3 +297,13 @@ def test_the_address_shown_is_the_name_that_a_transparent_client_asked_for() -> 
         assert json.loads(render(BLOCKED, task, None, accept=JSON).body)["url"] == want
     task.conn.hello, task.target = HelloFacts(sni="a.test"), Target("b.test", 443)
     assert json.loads(render(BLOCKED, task, None, accept=JSON).body)["url"] == "https://b.test/x"
+
+
+@pytest.mark.parametrize(("scheme", "shown"), [("http", True), ("connect", True), ("https", False), ("wss", False)])
+@pytest.mark.parametrize("accept", ["text/html", "application/json", "text/plain"])
+def test_tls_16_a_page_outside_tls_says_where_a_device_is_set_up(scheme: str, shown: bool, accept: str) -> None:
+    """Inside TLS the CA is trusted already, or the page would not be seen."""
+    notes = TaskNotes(ConnNotes(CLIENT), scheme=scheme)
+    page = render(Reason.AUTH_REQUIRED, notes, None, accept=accept, setup="http://arcus.internal/")
+    assert (b"http://arcus.internal/" in page.body) is shown
+    assert b"arcus.internal" not in render(Reason.AUTH_REQUIRED, notes, None, accept=accept).body
