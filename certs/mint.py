@@ -17,6 +17,7 @@ from certs.issued import Issued
 from certs.leaf import DEFAULT_DAYS, LeafKey, sign_leaf
 from certs.profile import LeafProfile
 from certs.publication import Publication
+from certs.shared_keys import SharedKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Mint:
 
     An ECDSA leaf is made where it is asked for: key and signature take well under a millisecond. An RSA key takes
     some 50 ms, so it is made in ``executor`` (None: the loop's own), where OpenSSL lets the interpreter go on; one
-    at a time, or clients that ask for RSA with ever new names would take every core.
+    at a time, or clients that ask for RSA with ever new names would take every core; and some leaves share it.
     """
 
     def __init__(
@@ -66,13 +67,14 @@ class Mint:
         self._executor = executor
         self._serial = serial
         self._rsa_turn = asyncio.Lock()
+        self._rsa_keys = SharedKeys(self._clock)
 
     async def leaf(self, authority: str, profile: LeafProfile) -> Issued:
         """A new leaf. Raises InternalError when there is no such authority here, or it has expired."""
         seat = self._seats.get(authority)
         if seat is None:
             raise InternalError(Reason.INTERNAL_ERROR, f"no CA with the fingerprint {authority[:16]} signs here")
-        key = new_ecdsa_key() if profile.ecdsa else await self._rsa_key()
+        key = new_ecdsa_key() if profile.ecdsa else await self._rsa_key(authority)
         certificate = await self._signed(seat, profile, key)
         _must_be_a_leaf(certificate)
         return Issued(certificate, key, self._clock.now())
@@ -85,9 +87,13 @@ class Mint:
     def _sign(self, seat: Seat, profile: LeafProfile, key: LeafKey) -> x509.Certificate:
         return sign_leaf(seat.authority, profile, key, self._clock, self._serial(), seat.leaf_days, seat.publication)
 
-    async def _rsa_key(self) -> LeafKey:
+    async def _rsa_key(self, authority: str) -> LeafKey:
         async with self._rsa_turn:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, new_rsa_key)
+            key = self._rsa_keys.take(authority)
+            if key is None:
+                key = await asyncio.get_running_loop().run_in_executor(self._executor, new_rsa_key)
+                self._rsa_keys.keep(authority, key)
+            return key
 
 
 def _must_be_a_leaf(certificate: x509.Certificate) -> None:

@@ -11,6 +11,7 @@ from appliance.domain.errors import InternalError
 from certs import mint as mint_module
 from certs.mint import Mint, Seat
 from certs.profile import LeafProfile
+from certs.shared_keys import LEAVES, LIFE
 from tests.certs import forge_origin as forge
 from tests.certs.test_cache import new_authority, profile
 
@@ -63,6 +64,23 @@ async def test_rsa_keys_are_made_one_at_a_time_while_ecdsa_goes_on(clock, seat, 
     gate.set()
     assert len({issued.certificate.serial_number for issued in await asyncio.gather(*waiting)}) == 4
     assert most == 1
+
+
+@pytest.mark.security
+async def test_tls_03_an_rsa_key_is_shared_by_a_few_leaves_of_one_ca_and_never_by_two_cas(clock, seat):
+    other = Seat(new_authority("other"))
+    mint = Mint([seat, other], clock)
+
+    async def key(which: Seat, name: str) -> int:
+        issued = await mint.leaf(which.authority.fingerprint, profile(f"{name}.test", ecdsa=False))
+        return issued.certificate.public_key().public_numbers().n
+
+    keys = [await key(seat, f"n{number}") for number in range(LEAVES + 1)]
+    assert len(set(keys[:LEAVES])) == 1
+    assert keys[LEAVES] != keys[0]
+    assert await key(other, "a") not in keys
+    clock.advance(LIFE)
+    assert await key(seat, "late") not in keys
 
 
 @pytest.mark.security
