@@ -57,7 +57,7 @@ class Step:
 class DecryptPolicy:
     """Pure, but for the exclusions: the same facts have the same answer. Immutable, apart from a memory of its answers."""
 
-    __slots__ = ("_default", "_dynamic", "_exclusions", "_memory", "_rules", "_shorts", "_uses")
+    __slots__ = ("_candidates", "_default", "_dynamic", "_exclusions", "_memory", "_rules", "_shorts", "_uses")
 
     def __init__(
         self, interception: TlsInterception | None, lists: Lists | None = None, exclusions: Exclusions | None = None
@@ -71,6 +71,7 @@ class DecryptPolicy:
         self._uses = _Uses.of(self._rules)
         self._exclusions = exclusions if interception else None
         self._memory = lru_cache(maxsize=MEMO_SIZE)(self._judge)
+        self._candidates = lru_cache(maxsize=MEMO_SIZE)(self._find_candidates)
 
     @classmethod
     def compile(cls, auditor: Auditor, lists: Lists | None = None, exclusions: Exclusions | None = None) -> "DecryptPolicy":
@@ -83,11 +84,10 @@ class DecryptPolicy:
         Each name is judged on its own and the strictest answer counts (block, then intercept, then splice): with an
         exempt name in the SNI and another in the CONNECT, a client would choose for itself not to be inspected.
         """
-        judge = self._judge if self._dynamic else self._memory
-        asked = facts if self._dynamic else self._uses.reduced(facts)
+        reduced = self._uses.reduced(facts)
         answers: list[TlsDecision] = []
         for name in facts.names or ("",):
-            answer = judge(asked, name)
+            answer = self._judge(facts, name, self._candidates(reduced, name)) if self._dynamic else self._memory(reduced, name)
             if isinstance(answer, Need):
                 return answer
             if answer.action is TlsAction.INTERCEPT and answer.by_default and self._exclusions is not None:
@@ -98,22 +98,27 @@ class DecryptPolicy:
     def explain(self, facts: TlsFacts) -> Iterator[Step]:
         """Every rule that is asked, in order, up to the one that decides. The same code as ``ask`` runs."""
         for name in facts.names or ("",):
-            for asked in self._walk(facts, name):
+            for asked in self._walk(facts, name, self._rules):
                 yield _spelled(name, asked)
 
-    def _walk(self, facts: TlsFacts, name: str) -> Iterator[Asked]:
+    def _find_candidates(self, facts: TlsFacts, name: str) -> tuple[Rule, ...]:
+        """The rules that time, address and certificate can still make hold: the others need not be asked each time."""
+        return tuple(rule for rule in self._rules if rule.possible(facts, name))
+
+    @staticmethod
+    def _walk(facts: TlsFacts, name: str, rules: Iterable[Rule]) -> Iterator[Asked]:
         """What each rule says, up to the one that decides, or that cannot yet."""
-        for rule in self._rules:
+        for rule in rules:
             asked = rule.ask(facts, name)
             yield asked
             if asked.decides or asked.need is not None:
                 return
 
-    def _judge(self, facts: TlsFacts, name: str) -> TlsDecision | Need:
+    def _judge(self, facts: TlsFacts, name: str, rules: tuple[Rule, ...] | None = None) -> TlsDecision | Need:
         would: list[str] = []
         staged: list[str] = []
         decision: TlsDecision | None = None
-        for asked in self._walk(facts, name):
+        for asked in self._walk(facts, name, self._rules if rules is None else rules):
             if asked.need is not None:
                 return asked.need
             if asked.skipped:

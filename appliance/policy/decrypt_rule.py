@@ -59,6 +59,10 @@ class Rule:
     def uses(self, *conditions: str) -> bool:
         return any(condition in conditions for condition, _ in self.checks)
 
+    def possible(self, facts: TlsFacts, name: str) -> bool:
+        """Whether all conditions hold that are the same for the next connection of this kind."""
+        return all(holds(facts, name) for condition, holds in self.checks if condition not in DYNAMIC)
+
     def ask(self, facts: TlsFacts, name: str) -> Asked:
         """Whether the rule holds for this name of the connection."""
         unknown: tuple[str, ...] = ()
