@@ -29,6 +29,8 @@ def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], f
 def test_every_metric_is_documented() -> None:
     written = DOCS.read_text()
     assert written == renewed(written), "run: python -m appliance.telemetry.reference docs/metrics.md"
+    rows = [line.split("`")[1] for line in written.splitlines() if line.startswith("| `")]
+    assert rows == list(CATALOGUE), "each metric once, and nothing below the table"
 
 
 def test_every_metric_is_written_somewhere() -> None:
