@@ -1,11 +1,10 @@
 """The certificate that the client sees: a leaf of its tenant's CA, following the origin's where that is known and verified."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import cast
 
 from mitmproxy import connection
 from mitmproxy.tls import TlsData
-from OpenSSL import SSL
 
 from addons.blame import client_tls_reason
 from addons.carry import HandshakeCount, conn_of, resumed
@@ -21,6 +20,8 @@ from certs.authority import PublicAuthority
 from certs.cache import Leaf, LeafCache
 from certs.describe import describe
 from certs.profile import LeafProfile
+from certs.server_context import DEFAULT_FLOOR, ClientFloor
+from certs.tickets import Tickets, scope_of
 
 UNTRUSTED_CA = "untrusted_ca"
 """``TlsNotes.action``, on both sides."""
@@ -40,8 +41,11 @@ class Forge:
         same_key: frozenset[TenantId] = frozenset(),
         untrusted: Mapping[TenantId, LeafCache] | None = None,
         overlap: Overlap | None = None,
+        tickets: Tickets | None = None,
+        floors: Callable[[ConnNotes], ClientFloor] = lambda _: DEFAULT_FLOOR,
     ) -> None:
         self._overlap = overlap
+        self._tickets, self._floors = tickets or Tickets(None, None), floors
         self._same_key = same_key
         self._untrusted = untrusted or {}
         self._caches = caches
@@ -58,11 +62,11 @@ class Forge:
         leaf = cache.ready(profile)
         if leaf is None:
             return self._start_later(data, cache, profile)
-        self._start(data, cache, leaf)
+        self._start(data, cache, profile, leaf)
         return None
 
     async def _start_later(self, data: TlsData, cache: LeafCache, profile: LeafProfile) -> None:
-        self._start(data, cache, await cache.get(profile))
+        self._start(data, cache, profile, await cache.get(profile))
 
     def _cache(self, conn: ConnNotes, server: connection.Server) -> LeafCache:
         """Of the tenant's CA; of one that nobody trusts where the server passed only on the condition that this is seen."""
@@ -73,19 +77,15 @@ class Forge:
         upcoming = self._overlap.cache(conn) if self._overlap is not None else None
         return self._caches[tenant] if upcoming is None else upcoming
 
-    def _start(self, data: TlsData, cache: LeafCache, leaf: Leaf) -> None:
+    def _start(self, data: TlsData, cache: LeafCache, profile: LeafProfile, leaf: Leaf) -> None:
         client = cast(connection.Client, data.conn)
         conn = conn_of(client)
-        tenant = conn.tenant or TenantId("")
-        conn.client_tls = _shown(client.sni or "", leaf, cache.authority, self._clock.now())
-        conn.client_tls.action = UNTRUSTED_CA if cache is self._untrusted.get(tenant) else ""
-        data.ssl_conn = self._connection(leaf, tenant, data.context.server)
-
-    def _connection(self, leaf: Leaf, tenant: TenantId, server: connection.Server) -> SSL.Connection:
-        ssl_conn = SSL.Connection(leaf.context)
-        ssl_conn.set_app_data({"alpn": self._protocols(tenant, server)})
-        ssl_conn.set_accept_state()
-        return ssl_conn
+        tenant, floor = conn.tenant or TenantId(""), self._floors(conn)
+        conn.client_tls = notes = _shown(client.sni or "", leaf, cache.authority, self._clock.now())
+        notes.action = UNTRUSTED_CA if cache is self._untrusted.get(tenant) else ""
+        scope = scope_of(tenant, notes.ca_sha256, profile, floor)
+        data.ssl_conn = self._tickets.connection(leaf.context.at(floor), scope, conn.hello.ticket if conn.hello else b"")
+        data.ssl_conn.set_app_data({"alpn": self._protocols(tenant, data.context.server)})
 
     def _protocols(self, tenant: TenantId, server: connection.Server) -> tuple[bytes, ...]:
         """HTTP/2 to the client unless the server, already connected, speaks HTTP/1.1 only: one protocol end to end."""

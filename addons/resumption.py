@@ -60,8 +60,8 @@ class Resumption:
         if (attempt := _attempt(cast(connection.Server, data.conn))) is None:
             return
         notes = conn_of(data.context.client).server_tls
-        # what passed by a rule's leave passes by it each time, and a chain that was completed is completed each time
-        attempt.done = notes is None or notes.verify != "ok" or notes.completed
+        # what passed by a rule's leave asks for it each time, and a chain that was completed is completed each time
+        attempt.done = notes is None or notes.verify != "ok" or bool(notes.action) or notes.completed
         if not resumed:
             attempt.lifetime = None
         attempt.at_first = attempt.tls.get_session()

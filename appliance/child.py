@@ -35,10 +35,11 @@ layers; to look for them after every second connection took 3 % of the CPU, and 
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """What a child starts with: the configuration, and the listening sockets by name."""
+    """What a child starts with: the configuration, the listening sockets by name, and a secret if its kind has one."""
 
     payload: AppConfig
     sockets: dict[str, socket.socket]
+    secret: bytes
 
 
 def main() -> None:
@@ -51,7 +52,8 @@ def main() -> None:
     runner = importlib.import_module(f"appliance.app.{KINDS[kind]}").run
     gc.freeze()  # what start-up made lives as long as the process: no collection needs to look at it again
     gc.set_threshold(*_GC)
-    _loop_factory_run(runner(bootstrap.payload, bootstrap.sockets, index), uvloop=kind in ("worker", "signer", "icap"))
+    told = (bootstrap.secret,) if bootstrap.secret else ()
+    _loop_factory_run(runner(bootstrap.payload, bootstrap.sockets, index, *told), uvloop=kind in ("worker", "signer", "icap"))
 
 
 def _loop_factory_run(main_task: Any, *, uvloop: bool) -> None:
@@ -66,8 +68,8 @@ def _loop_factory_run(main_task: Any, *, uvloop: bool) -> None:
 
 def _read(fd: int) -> Bootstrap:
     with os.fdopen(fd, "rb") as file:
-        payload, fds = pickle.load(file)  # noqa: S301 - written by our parent into memory that nobody else can open
-    return Bootstrap(payload, {name: socket.socket(fileno=number) for name, number in fds.items()})
+        payload, fds, secret = pickle.load(file)  # noqa: S301 - written by our parent into memory that nobody else can open
+    return Bootstrap(payload, {name: socket.socket(fileno=number) for name, number in fds.items()}, secret)
 
 
 def _tune() -> None:

@@ -9,7 +9,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from cryptography import x509
-from OpenSSL import SSL
 
 from appliance.domain.clock import Clock, SystemClock
 from certs import server_context
@@ -18,6 +17,7 @@ from certs.issued import Issued
 from certs.leaf import LeafKey
 from certs.mint import Mint, Seat
 from certs.profile import LeafProfile
+from certs.server_context import LeafContext
 from certs.signer import Signer
 
 
@@ -27,7 +27,7 @@ class Leaf:
 
     certificate: x509.Certificate
     key: LeafKey
-    context: SSL.Context
+    context: LeafContext
     serial: int
     not_before: float
     not_after: float

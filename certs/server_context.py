@@ -1,11 +1,15 @@
 """The TLS that clients meet: one context per leaf, so that a second connection parses and checks nothing again."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from cryptography import x509
 from OpenSSL import SSL
 
 from certs.leaf import LeafKey
+from certs.ticket_keys import PERIOD
+
+_lib = vars(SSL)["_lib"]
 
 TLS12_CIPHERS = (
     "ECDHE-ECDSA-AES128-GCM-SHA256",
@@ -16,20 +20,63 @@ TLS12_CIPHERS = (
     "ECDHE-RSA-CHACHA20-POLY1305",
 )
 """Forward secrecy and AEAD only (RFC 9325 section 4.2); TLS 1.3 brings nothing else."""
-CIPHER_LIST = (":".join(TLS12_CIPHERS) + ":@SECLEVEL=2").encode()
-"""Security level 2 refuses RSA and DH below 2048 bits, EC below 224, and SHA-1 in certificates and handshakes."""
 
 
-def build(certificate: x509.Certificate, key: LeafKey, chain: Sequence[x509.Certificate]) -> SSL.Context:
+@dataclass(frozen=True, slots=True)
+class ClientFloor:
+    """The least that a client must speak. ``ciphers`` are for TLS 1.2, the preferred first."""
+
+    min_version: str = "1.2"
+    ciphers: tuple[str, ...] = TLS12_CIPHERS
+
+    def at_least(self, version: str) -> "ClientFloor":
+        """This floor, or a higher one."""
+        return self if version <= self.min_version else replace(self, min_version=version)
+
+
+DEFAULT_FLOOR = ClientFloor()
+GROUPS = b"X25519MLKEM768:X25519:P-256:P-384"
+"""Key exchange, the post-quantum one first; the rest is Mozilla's intermediate profile."""
+_VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
+
+
+class LeafContext(SSL.Context):
+    """A leaf, served at one floor. ``ticket_name``: of the key that tickets are made with, as far as it is ours."""
+
+    ticket_name = b""
+
+    def __init__(
+        self, certificate: x509.Certificate, key: LeafKey, chain: Sequence[x509.Certificate], floor: ClientFloor
+    ) -> None:
+        super().__init__(SSL.TLS_SERVER_METHOD)
+        self._leaf, self._floor = (certificate, key, chain), floor
+        self._others: dict[ClientFloor, LeafContext] = {}
+
+    def at(self, floor: ClientFloor) -> "LeafContext":
+        """The same leaf at another floor, made once: there are no more floors than the configuration has."""
+        if floor == self._floor:
+            return self
+        if floor not in self._others:
+            self._others[floor] = build(*self._leaf, floor)
+        return self._others[floor]
+
+
+def build(
+    certificate: x509.Certificate, key: LeafKey, chain: Sequence[x509.Certificate], floor: ClientFloor = DEFAULT_FLOOR
+) -> LeafContext:
     """A server's context: TLS 1.2 and 1.3, the leaf and its intermediates, ALPN as each connection allows."""
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context = LeafContext(certificate, key, chain, floor)
+    context.set_min_proto_version(_VERSIONS[floor.min_version])
     context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
-    context.set_cipher_list(CIPHER_LIST)
+    if _lib.SSL_CTX_set1_curves_list(vars(context)["_context"], GROUPS) != 1:
+        raise ValueError("the TLS library does not know the groups for the key exchange")
+    # level 2 refuses RSA and DH below 2048 bits, EC below 224, and SHA-1 in certificates and handshakes
+    context.set_cipher_list(f"{':'.join(floor.ciphers)}:@SECLEVEL=2".encode())
     # an idle connection keeps no record buffers: 34 KB each, 340 MB for 10,000
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     # sessions travel in tickets; the library's own table would keep up to 20,480 of them in every context
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_timeout(int(PERIOD))
     context.use_certificate(certificate)
     context.use_privatekey(key)
     for each in chain:

@@ -24,6 +24,7 @@ from appliance.engine.supervisor import Child, Supervisor
 from appliance.telemetry.health import HealthWriter, State
 from appliance.telemetry.metrics import Metrics
 from appliance.telemetry.multiprocess import VARIABLE, retire
+from certs.ticket_keys import SeedHolder
 
 
 class Parent:
@@ -79,7 +80,8 @@ class Parent:
         if not problems:
             per_worker += [self._more_sockets(first) for _ in range(1, self.workers)]
         children = [Child("signer", 0, config, {"signer": signer_socket(self.paths)})] if needs_signer(config) else []
-        children += [Child("worker", index, config, sockets) for index, sockets in enumerate(per_worker)]
+        seed = SeedHolder(SystemClock())  # session tickets of one worker are good in the others, and in those to come
+        children += [Child("worker", index, config, sockets, seed) for index, sockets in enumerate(per_worker)]
         if config.icap_server is not None:
             children.append(Child("icap", 0, config, _one("icap", "icap_server", config.icap_server.listen, problems)))
         if config.admin is not None:

@@ -21,7 +21,6 @@ from addons.parent import Parent
 from addons.portal import Portal
 from addons.proceed import Proceed
 from addons.record import Record
-from addons.resumption import Resumption
 from addons.scanning import Scanning
 from addons.trusting import Trusting
 from addons.upstream_tls import UpstreamTls
@@ -36,6 +35,7 @@ from appliance.app.paths import StatePaths
 from appliance.app.portal import site
 from appliance.app.publishing import Publisher, portal_route
 from appliance.app.ready_clients import ReadyClients
+from appliance.app.sessions import Sessions
 from appliance.app.shared_leaves import SharedTier
 from appliance.app.traffic import Traffic, both
 from appliance.app.upstream import Upstream, certificate_matrix
@@ -78,17 +78,16 @@ from certs.authority import PublicAuthority
 from certs.cache import LeafCache
 from certs.generations import Generation
 from certs.revocation_answers import RevocationAnswers
-from certs.upstream_sessions import UpstreamSessions
 from icap.client import IcapService
 
 HOOK_MARGIN = 10.0
 """Seconds that a hook may take beyond the longest ICAP transaction configured."""
 
 
-async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: int) -> None:
-    """Serve until SIGTERM (drain) or SIGINT (at once)."""
+async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: int, seed: bytes = b"") -> None:
+    """Serve until SIGTERM (drain) or SIGINT (at once). ``seed``: of the ticket keys that all workers share."""
     stop, received = stop_on((signal.SIGTERM, signal.SIGINT))
-    build = _Build(config, index)
+    build = _Build(config, index, seed)
     worker = build.worker(sockets)
     beat = Heartbeat(StatePaths(config.state_dir).run, f"worker-{index}", build.metrics, build.sample)
     build.signers.start()
@@ -109,7 +108,7 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
 class _Build:
     """Everything one worker is made of."""
 
-    def __init__(self, config: AppConfig, index: int) -> None:
+    def __init__(self, config: AppConfig, index: int, seed: bytes = b"") -> None:
         self.config = config
         self.index = index
         self.clock = SystemClock()
@@ -133,6 +132,7 @@ class _Build:
         self.exclusions = exclusions(config, random.random)
         self.learned = SnapshotReader(paths.exclusions, self.exclusions)
         self.auditors = {auditor.name: auditor for auditor in config.auditor}
+        self.sessions = Sessions(config.server, self._per_tenant(lambda auditor: auditor), self.clock, seed)
         self.upstream = Upstream(config, rotation.own(self.authorities, beside), self.clock)
         self.grants = self.upstream.grants()
         self.warnings = self.upstream.warnings(self.grants)
@@ -265,7 +265,7 @@ class _Build:
             Adapt(self._per_tenant(self._scanning), self.pages, self.traffic.scan),
             Headers(self._per_tenant(lambda auditor: auditor.alt_svc)),
             UpstreamTls(self.trusts, self.upstream.matrices(self.grants), http2, self.traffic.handshake, self.aftercare),
-            Resumption(UpstreamSessions(self.clock), self._session_ages(), self.traffic.session),
+            self.sessions.resumption(self.traffic.session),
             self._forge(http2),
             record,
         ]
@@ -275,14 +275,18 @@ class _Build:
         cas = {TenantId(tenant.tenant_id): tenant.ca for tenant in self.config.tenant}
         caches = {tenant: self.leaves[ca] for tenant, ca in cas.items()}
         followers = frozenset(tenant for tenant, ca in cas.items() if ca in same_key)
+        untrusted, sessions = self.upstream.untrusted_leaves(), self.sessions
         return Forge(
-            caches, http2, self.clock, self.traffic.handshake, followers, self.upstream.untrusted_leaves(), self.overlap
+            caches,
+            http2,
+            self.clock,
+            self.traffic.handshake,
+            followers,
+            untrusted,
+            self.overlap,
+            sessions.tickets,
+            sessions.floor,
         )
-
-    def _session_ages(self) -> dict[TenantId, float]:
-        """For how long each tenant's sessions with servers are kept; tenants that never resume are left out."""
-        interceptions = {tenant: i for tenant, i in self._per_tenant(lambda auditor: auditor.tls_interception).items() if i}
-        return {t: i.upstream_sessions.max_age for t, i in interceptions.items() if i.upstream_sessions.enabled}
 
     def _for_portal(self, notes: TaskNotes, claimed: str) -> bool:
         return self.site.names.request(notes.conn, notes.target, notes.scheme, claimed, notes.path)
@@ -301,6 +305,7 @@ class _Build:
         self.shared.sample(health)
         self.learned.refresh()
         health.set("exclusions", State.DEGRADED if self.learned.error else State.OK, self.learned.error)
+        self.sessions.sample(health)
         health.set("audit_spool", State.UNHEALTHY if full else State.OK, "full" if full else "")
         for (_, uri), service in self.icap.items():
             down = service.stats.suspended
@@ -343,7 +348,7 @@ def _listener_tls(server: Server) -> ssl.SSLContext | None:
     if not isinstance(server, HttpProxy) or server.tls is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if server.tls.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.set_alpn_protocols(["http/1.1"])
     context.load_cert_chain(server.tls.certificate, server.tls.private_key)

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from appliance.config.client_tls import ClientTls
 from appliance.config.decrypt_rule import DecryptRule
 from appliance.config.exclusions import ExclusionConfig
 from appliance.config.resumption import UpstreamSessions
@@ -54,6 +55,8 @@ class TlsInterception(Node):
     rules would splice, ``block`` refuses every hello with it. Browsers send the same shape as noise (GREASE) to all servers,
     so both hit them as well, unless their policy switches ECH off. ``allow``: rules decide by the name shown, and the record
     says what is known (``tls_ech``)."""
+    client_tls: ClientTls = ClientTls()
+    """What clients must speak."""
     upstream_sessions: UpstreamSessions = UpstreamSessions()
     """TLS sessions with servers that are used again."""
     survey: Survey = Survey()

@@ -40,6 +40,8 @@ class HelloFacts:
     has_ech: bool = False
     ja3: str = ""
     ja4: str = ""
+    ticket: bytes = b""
+    """The first 16 octets of the session ticket that the client shows first: the name of a key, if it is one of ours."""
 
     @property
     def accepts_ecdsa(self) -> bool:

@@ -14,6 +14,8 @@ _HANDSHAKE = 22
 _CLIENT_HELLO = 1
 _EXT_SNI, _EXT_GROUPS, _EXT_POINT_FORMATS, _EXT_SIGALGS, _EXT_ALPN, _EXT_VERSIONS = 0, 10, 11, 13, 16, 43
 _EXT_ECH = 0xFE0D
+_EXT_TICKET, _EXT_PRE_SHARED_KEY = 35, 41
+_TICKET_NAME = 16
 _EXT_TRAITS = (_EXT_GROUPS, _EXT_POINT_FORMATS, _EXT_SIGALGS, _EXT_ALPN, _EXT_VERSIONS)
 _EXTENSION = struct.Struct(">HH")
 _REMEMBERED = 4096
@@ -126,7 +128,15 @@ def _parse_body(message: bytes) -> HelloFacts:
         has_ech=_EXT_ECH in extensions,
         ja3=traits.ja3,
         ja4=traits.ja4,
+        ticket=_ticket(extensions),
     )
+
+
+def _ticket(extensions: dict[int, bytes]) -> bytes:
+    """From the first identity in TLS 1.3 (RFC 8446 section 4.2.11), from the ticket itself before (RFC 5077 section 3.2)."""
+    offered = extensions.get(_EXT_PRE_SHARED_KEY)
+    ticket = _Cursor(_Cursor(offered).vector(2)).vector(2) if offered else extensions.get(_EXT_TICKET, b"")
+    return ticket[:_TICKET_NAME]
 
 
 def _extensions(data: bytes) -> dict[int, bytes]:

@@ -33,6 +33,8 @@ class Child:
     index: int
     payload: Any
     sockets: Mapping[str, socket.socket] = field(default_factory=dict)
+    secret: Callable[[], bytes] | None = None
+    """Asked at each start for what this process alone is told, in memory."""
     process: asyncio.subprocess.Process | None = None
     starts: int = 0
     restarts: int = 0
@@ -77,7 +79,7 @@ class Supervisor:
 
     async def _spawn(self, child: Child) -> asyncio.subprocess.Process:
         fds = {name: sock.fileno() for name, sock in child.sockets.items()}
-        bootstrap = _memory_file(pickle.dumps((child.payload, fds)))
+        bootstrap = _memory_file(pickle.dumps((child.payload, fds, child.secret() if child.secret else b"")))
         try:
             return await asyncio.create_subprocess_exec(
                 sys.executable, "-O", "-m", "appliance.child", child.kind, str(child.index), str(bootstrap),

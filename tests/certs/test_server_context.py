@@ -164,3 +164,37 @@ async def test_no_alpn_without_application_data(authority, data):
 
 def test_every_cipher_has_forward_secrecy_and_aead():
     assert all(name.startswith("ECDHE-") and ("GCM" in name or "POLY1305" in name) for name in server_context.TLS12_CIPHERS)
+
+
+@pytest.mark.parametrize(("version", "served"), [("-tls1_2", False), ("-tls1_3", True)])
+async def test_tls_14_a_floor_of_tls_1_3_refuses_tls_1_2(authority, ca_file, version, served):
+    leaf = await leaf_for(authority, "www.example.com")
+    with serving(leaf.context.at(server_context.ClientFloor("1.3"))) as port:
+        said = s_client(port, version, "-CAfile", str(ca_file))
+    assert ("Cipher is (NONE)" not in said) is served, said
+    assert served or "alert protocol version" in said
+
+
+async def test_tls_13_suites_are_served_in_the_order_of_the_configuration(authority, ca_file):
+    leaf = await leaf_for(authority, "www.example.com")
+    floor = server_context.ClientFloor(ciphers=("ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-ECDSA-AES128-GCM-SHA256"))
+    with serving(leaf.context.at(floor)) as port:
+        preferred = s_client(port, "-tls1_2", "-CAfile", str(ca_file))
+        refused = s_client(port, "-tls1_2", "-CAfile", str(ca_file), "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384")
+    assert "ECDHE-ECDSA-CHACHA20-POLY1305" in preferred
+    assert "handshake failure" in refused
+
+
+async def test_a_leaf_has_one_context_for_each_floor(authority):
+    leaf = await leaf_for(authority, "www.example.com")
+    high = server_context.ClientFloor("1.3")
+    assert leaf.context.at(server_context.ClientFloor()) is leaf.context
+    assert leaf.context.at(high) is leaf.context.at(server_context.ClientFloor("1.3")) is not leaf.context
+    assert leaf.context.at(high).at(high) is leaf.context.at(high)
+
+
+def test_the_higher_floor_holds():
+    low, high = server_context.ClientFloor("1.2"), server_context.ClientFloor("1.3")
+    assert low.at_least("1.3") == high
+    assert high.at_least("1.2") is high
+    assert low.at_least("1.2") is low

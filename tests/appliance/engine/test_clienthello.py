@@ -53,6 +53,37 @@ def test_no_sni_and_no_alpn() -> None:
     assert facts.ja4.startswith("t13i")
 
 
+def with_extension(kind: int, content: bytes) -> bytes:
+    """The real hello with one more extension."""
+    body = hello()[5 + 4 :]
+    suites = 35 + body[34]
+    at = suites + 2 + int.from_bytes(body[suites : suites + 2])
+    at += 1 + body[at]
+    more = kind.to_bytes(2) + len(content).to_bytes(2) + content
+    extensions = body[at + 2 :] + more
+    message = body[:at] + len(extensions).to_bytes(2) + extensions
+    handshake = b"\x01" + len(message).to_bytes(3) + message
+    return b"\x16\x03\x01" + len(handshake).to_bytes(2) + handshake
+
+
+def test_tls_12_the_key_of_the_ticket_that_a_client_shows() -> None:
+    name = bytes(range(16))
+    identity = (40).to_bytes(2) + name + bytes(24) + bytes(4)
+    binders = (33).to_bytes(2) + b"\x20" + bytes(32)
+    psk = parse_client_hello(with_extension(41, len(identity).to_bytes(2) + identity + binders), LIMIT)
+    assert psk is not None
+    assert psk.ticket == name
+    plain = parse_client_hello(hello(), LIMIT)
+    assert plain is not None
+    assert plain.ticket == b""
+
+
+@pytest.mark.parametrize("content", [b"\0", b"\0\2\0", b"\0\4\0\\9\0\0", b"\xff\xff"])
+def test_a_broken_ticket_is_a_broken_hello(content: bytes) -> None:
+    with pytest.raises(ClientError):
+        parse_client_hello(with_extension(41, content), LIMIT)
+
+
 @pytest.mark.parametrize("size", [1, 2, 7, 100])
 def test_a_hello_in_many_records_is_read_whole(size: int) -> None:
     whole = hello()

@@ -19,12 +19,12 @@ PROGRAM = """
 import os, pickle, signal, socket, sys, time
 kind, index, fd = sys.argv[1:4]
 with os.fdopen(int(fd), "rb") as file:
-    payload, fds = pickle.load(file)
+    payload, fds, secret = pickle.load(file)
 stop = []
 signal.signal(signal.SIGTERM, lambda *_: stop.append("term") if kind != "deaf" else None)
 signal.signal(signal.SIGINT, lambda *_: stop.append("int") if kind != "deaf" else None)
 with open(f"{payload}/{kind}-{index}-{os.getpid()}", "w") as out:
-    out.write(",".join(sorted(fds)))
+    out.write(",".join(sorted(fds)) + secret.decode())
 if kind == "short":
     sys.exit(3)
 while not stop:
@@ -94,6 +94,14 @@ async def test_children_get_their_configuration_and_sockets(tmp_path: Path) -> N
             await task
             assert list(place.started("worker").values()) == ["term"]
             assert place.deaths == []
+
+
+async def test_tls_12_a_secret_is_asked_for_at_each_start(tmp_path: Path) -> None:
+    told = iter([b"first", b"second"])
+    child = Child("short", 0, str(tmp_path), secret=lambda: next(told, b"later"))
+    place = Place(tmp_path, [child])
+    async with running(place):
+        await until(lambda: {"first", "second"} <= set(place.started("short").values()))
 
 
 async def test_a_child_that_dies_is_started_again_and_the_others_are_left_alone(tmp_path: Path) -> None:
