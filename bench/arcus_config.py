@@ -1,9 +1,12 @@
 """The appliance's configuration for the bench."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
+from bench.handshakes import cold_name
 from bench.topology import CLIENT
+
+COLD = 10_000
+"""Names that can be asked for but once; each is one leaf."""
 
 _TEXT = """\
 state_dir: {state}
@@ -69,13 +72,15 @@ icap_server:
 """
 
 
-def text(folder: Path, number: int, workers: int, origin_ca: Path, hosts: Mapping[str, str], clamd: Path | None) -> str:
+def text(folder: Path, number: int, workers: int, origin_ca: Path, hosts: dict[str, str], clamd: Path | None) -> str:
     """``number`` keeps the ports of several instances apart: 8200 + number is the listener."""
     values = {"icap": 1340 + number, "socket": clamd}
+    own = f"arcus-{number}.test"
+    cold = {cold_name(own, index): hosts[own] for index in range(COLD)} if own in hosts else {}
     return _TEXT.format(
         state=folder / "state",
         workers=workers,
-        hosts=", ".join(f'{host}: ["{address}"]' for host, address in hosts.items()),
+        hosts=", ".join(f'{host}: ["{address}"]' for host, address in (hosts | cold).items()),
         origin_ca=origin_ca,
         client=CLIENT,
         port=8200 + number,

@@ -33,6 +33,8 @@ class Contender:
     host: str
     port: int
     http2: bool = True
+    lacks: frozenset[str] = frozenset()
+    """``resumption`` of clients' sessions; ``any name``: serving names that it cannot resolve itself."""
     programs: list[Program] = field(default_factory=list)
 
     def usage(self) -> Usage:
@@ -73,7 +75,8 @@ def squid(site: Site, scanner: Scanner | None = None, *, delay_pool: bool = Fals
     with running(site.gateway.enter(command), folder / "out.log") as program:
         program.wait_until(lambda: _listens(site.gateway, port), f"squid (see {folder}/cache.log)")
         extra = list(scanner.programs) if scanner else []
-        yield Contender(name, f"{name.replace('_', '-')}.test", port, http2=False, programs=[program, *extra])
+        lacks = frozenset({"resumption", "any name"})
+        yield Contender(name, f"{name.replace('_', '-')}.test", port, http2=False, lacks=lacks, programs=[program, *extra])
 
 
 @contextlib.contextmanager

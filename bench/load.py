@@ -1,5 +1,6 @@
 """Load generators in the client's namespace, and what their output says."""
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,6 +71,19 @@ def h2load(client: Namespace, url: str, connections: int, streams: int, seconds:
     trial = parse_h2load(client.call("h2load", f"-c{connections}", f"-m{streams}", "-n400", url))
     count = max(connections * streams * 4, round(trial.rate * seconds))
     return parse_h2load(client.call("h2load", f"-c{connections}", f"-m{streams}", f"-n{count}", url, seconds=seconds * 10 + 60))
+
+
+def handshakes(client: Namespace, base: Path, host: str, kind: str, connections: int, seconds: int) -> Load:
+    """New TLS connections by ``bench.handshakes``; ``base`` keeps the number of names asked for so far."""
+    used = base / f"cold-{host}"
+    first = int(used.read_text()) if used.exists() else 0
+    command = python("bench.handshakes", host, kind, str(connections), str(seconds), str(first))
+    told = json.loads(client.call(*command, seconds=seconds + 60))
+    if kind == "cold":
+        used.write_text(str(first + told["requests"] + told["failed"] + connections))
+    # a client that wanted to resume and mostly could not has failed
+    missed = told["requests"] - told["resumed"] - connections if kind == "resume" else 0
+    return Load(told["requests"], told["seconds"], told["bytes"], told["failed"] + max(0, missed))
 
 
 def cycle_script(base: Path, path: str, count: int, start: int) -> Path:

@@ -76,7 +76,7 @@ def say(text: str) -> None:
 
 def measure(client: Namespace, base: Path, scenario: Scenario, contenders: Sequence[Contender], pace: Pace) -> Row:
     """The scenario for every contender that can do it."""
-    able = [each for each in contenders if each.http2 or not scenario.http2]
+    able = [each for each in contenders if (each.http2 or not scenario.http2) and scenario.needs not in each.lacks]
     for contender in able:
         scenario.drive(client, base, contender.host, pace.warm_up)
     row: Row = {contender.name: Cell() for contender in able}

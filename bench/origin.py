@@ -77,7 +77,9 @@ def _certificates(base: Path, names: list[str]) -> None:
     ca = _builder(ca_name, ca_name, ca_key).add_extension(x509.BasicConstraints(True, None), True).add_extension(usage, True)
     ca = ca.add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), False)
     leaf = _builder(_name(names[0]), ca_name, key).add_extension(x509.BasicConstraints(False, None), True)
-    leaf = leaf.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False)
+    leaf = leaf.add_extension(
+        x509.SubjectAlternativeName([x509.DNSName(each) for name in names for each in (name, f"*.{name}")]), False
+    )
     leaf = leaf.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), False)
     leaf = leaf.add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), False)
     (base / "ca.pem").write_bytes(_pem(ca.sign(ca_key, hashes.SHA256())))

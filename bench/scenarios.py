@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.load import Load, cycle_script, h2load, wrk
+from bench.load import Load, cycle_script, h2load, handshakes, wrk
 from bench.origin import UNIQUE
 from bench.topology import Namespace
 
@@ -21,6 +21,8 @@ class Scenario:
     drive: Drive
     unit: str = "req/s"
     http2: bool = False
+    needs: str = ""
+    """What a contender may lack, see ``Contender.lacks``."""
 
     def value(self, load: Load) -> float:
         return load.bytes / 1e6 / load.seconds if self.unit == "MB/s" else load.rate
@@ -38,6 +40,10 @@ def _h2(path: str, connections: int, streams: int) -> Drive:
     return lambda client, _, host, seconds: h2load(client, f"https://{host}{path}", connections, streams, seconds)
 
 
+def _handshakes(kind: str, connections: int) -> Drive:
+    return lambda client, base, host, seconds: handshakes(client, base, host, kind, connections, seconds)
+
+
 def _unique(size: str, connections: int) -> Drive:
     def drive(client: Namespace, base: Path, host: str, seconds: int) -> Load:
         script = cycle_script(base, f"/u{size}/", UNIQUE[size][1], 0)
@@ -52,6 +58,8 @@ PLAIN = (
     Scenario("100k", "100 KB, 16 keep-alive connections", _wrk("/100k", 16)),
     Scenario("10m", "10 MB, 2 connections", _wrk("/10m", 2), unit="MB/s"),
     Scenario("tls", "new TLS connection for each 1 KB request", _wrk("/1k", 8, "-H", "Connection: close")),
+    Scenario("tls-resume", "the same, and the client resumes its session", _handshakes("resume", 8), needs="resumption"),
+    Scenario("tls-cold", "the same, each to a host not seen before", _handshakes("cold", 8), needs="any name"),
     Scenario("h2", "HTTP/2, 1 KB, 4 connections with 8 streams", _h2("/1k", 4, 8), http2=True),
 )
 SCANNED = (

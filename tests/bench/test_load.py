@@ -1,8 +1,11 @@
 """What the load generators print, read back: the samples are real output."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from bench.load import Load, parse_h2load, parse_wrk
+from bench.load import Load, handshakes, parse_h2load, parse_wrk
 from bench.processes import BenchError
 
 WRK = """\
@@ -66,3 +69,28 @@ def test_h2load_counts_only_good_answers(output: str, good: int, failed: int) ->
 def test_anything_else_is_an_error_that_shows_it(parse) -> None:
     with pytest.raises(BenchError, match="unable to connect"):
         parse("unable to connect to origin.test:443 Connection refused")
+
+
+class Answering:
+    """Stands for a namespace; the generator's words are given."""
+
+    def __init__(self, **told: float) -> None:
+        self.told = {"requests": 100, "resumed": 92, "bytes": 130_000, "failed": 1, "seconds": 2.0} | told
+        self.first: list[str] = []
+
+    def call(self, *command: str, seconds: float = 120) -> str:
+        self.first.append(command[-1])
+        return json.dumps(self.told)
+
+
+def test_handshakes_are_read_back_and_no_name_is_asked_for_twice(tmp_path: Path) -> None:
+    client = Answering()
+    for _ in range(2):
+        assert handshakes(client, tmp_path, "h.test", "cold", 8, 2) == Load(100, 2.0, 130_000, 1)  # type: ignore[arg-type]
+    handshakes(client, tmp_path, "other.test", "cold", 8, 2)  # type: ignore[arg-type]
+    assert client.first == ["0", "109", "0"]
+
+
+def test_a_client_that_could_not_resume_has_failed(tmp_path: Path) -> None:
+    assert handshakes(Answering(), tmp_path, "h.test", "resume", 8, 2).failed == 1  # type: ignore[arg-type]
+    assert handshakes(Answering(resumed=50), tmp_path, "h.test", "resume", 8, 2).failed == 43  # type: ignore[arg-type]
