@@ -62,7 +62,10 @@ def revoke(
     except ValueError as error:
         raise CliError(str(error), "the serial is in the certificate, and in the audit record of a connection") from error
     os.umask(0o077)
-    new = add(_list_of(loaded, tenant), Revoked(number, int(SystemClock().now()), str(reason)))
+    entry = Revoked(number, int(SystemClock().now()), str(reason))
+    # a serial does not say whose it is: while a CA is being replaced, two of them may have signed it
+    added = [add(file, entry) for file in _lists_of(loaded, tenant)]
+    new = any(added)
     if as_json:
         print_json({"tenant": tenant, "serial": f"{number:x}", "reason": str(reason), "new": new})
     else:
@@ -73,7 +76,8 @@ def revoked(config: ConfigOption, tenant: TenantOption = "default", as_json: Jso
     """List what the CA of a tenant has revoked."""
     from certs.revoked import read
 
-    entries = sorted(read(_list_of(load_config(config).config, tenant)).values(), key=lambda each: each.at)
+    known = {serial: each for file in _lists_of(load_config(config).config, tenant) for serial, each in read(file).items()}
+    entries = sorted(known.values(), key=lambda each: each.at)
     if as_json:
         print_json([{"serial": f"{each.serial:x}", "at": each.at, "reason": each.reason} for each in entries])
         return
@@ -87,8 +91,11 @@ def _time(at: int) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _list_of(config: AppConfig, tenant: str) -> "Path":
+def _lists_of(config: AppConfig, tenant: str) -> "list[Path]":
+    """The list of each generation of the tenant's CA."""
+    from appliance.app.rotation import others
     from certs.revocation_folder import RevocationFolder
 
-    authority = load_certificate(config, of_tenant(config, tenant))
-    return RevocationFolder.of(config.state_dir / "pki", authority.fingerprint).revoked
+    ca = of_tenant(config, tenant)
+    authorities = [load_certificate(config, ca), *others(config)[ca.name].values()]
+    return [RevocationFolder.of(config.state_dir / "pki", each.fingerprint).revoked for each in authorities]

@@ -44,6 +44,13 @@ def test_a_next_ca_is_made_beside_the_one_that_signs(arcus: Arcus, config: Path,
     assert (home / ".main.next" / "ca.key").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_leaf_of_either_ca_can_be_revoked(arcus: Arcus, config: Path, rotating) -> None:
+    assert arcus("ca", "revoke", "-c", config, "--tenant", "blue", "--serial", "abc").out == "abc is revoked\n"
+    lists = list((config.parent / "state" / "pki").glob("*/revoked.json"))
+    assert {file.parent.name for file in lists} == {each["sha256"][:32] for each in rotating.values()}
+    assert len(json.loads(arcus("ca", "revoked", "-c", config, "--tenant", "blue", "--json").out)) == 1
+
+
 def test_switch_rollback_and_drop(arcus: Arcus, config: Path, rotating) -> None:
     def step(*words: str) -> set[str]:
         ran = arcus("ca", *words, "-c", config, "--tenant", "blue", "--json")
