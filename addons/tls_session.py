@@ -14,3 +14,8 @@ def agreed(connection: SSL.Connection | None) -> tuple[str, str]:
 def server_asked(connection: SSL.Connection | None) -> bool:
     """Whether the server wants a certificate of the client (see ``certs.client_certificate``)."""
     return connection is not None and bool(getattr(connection.get_app_data(), "asked", False))
+
+
+def presented(connection: SSL.Connection | None) -> str:
+    """The fingerprint of the certificate that the server got from us; empty when it got none."""
+    return str(getattr(connection.get_app_data(), "presented", "")) if connection is not None else ""

@@ -10,7 +10,8 @@ from OpenSSL import SSL
 
 from addons.aftercare import Aftercare
 from addons.carry import HandshakeCount, conn_of, resumed, verified_name
-from addons.tls_session import agreed, server_asked
+from addons.presenting import Presenting
+from addons.tls_session import agreed, presented, server_asked
 from addons.tolerance import Matrices, Tolerance
 from appliance.domain.ids import TenantId
 from appliance.domain.notes import ConnNotes, TlsNotes
@@ -19,7 +20,7 @@ from appliance.domain.target import normalise_host
 from appliance.domain.tls_failure import TlsFailure, plain_error, server_category
 from certs.describe import describe
 from certs.trust import UpstreamTrust, accepted
-from certs.verification import sent_chain
+from certs.verification import Verification, sent_chain
 
 
 class UpstreamTls:
@@ -30,6 +31,7 @@ class UpstreamTls:
         self,
         trusts: Mapping[TenantId, UpstreamTrust],
         matrices: Matrices,
+        presenting: Presenting,
         http2: frozenset[TenantId],
         count: HandshakeCount,
         aftercare: Mapping[TenantId, Aftercare] | None = None,
@@ -37,6 +39,7 @@ class UpstreamTls:
         self._aftercare = aftercare or {}
         self._trusts = trusts
         self._matrices = matrices
+        self._presenting = presenting
         self._count = count
         self._http2 = http2
 
@@ -48,12 +51,15 @@ class UpstreamTls:
         server.sni = verified_name(client, server) or None
         server.alpn_offers = _offers(client, tenant in self._http2)
         tolerance = self._matrices.tolerance(conn, server, normalise_host(server.sni or ""))
-        data.ssl_conn = self._trusts[tenant].connection(tolerance.host, server.alpn_offers, tolerance)
+        identity = self._presenting.choose(conn, tolerance.host)
+        data.ssl_conn = self._trusts[tenant].connection(tolerance.host, server.alpn_offers, tolerance, identity)
+        _verification(data.ssl_conn).refuses_asking = self._presenting.refuses(conn)
 
     def tls_established_server(self, data: TlsData) -> Awaitable[None] | None:
         """Verified, unless something is left to be found out that takes a look elsewhere."""
         conn = conn_of(data.context.client)
         notes = conn.server_tls = _notes(data)
+        self._unanswered(conn, data, notes)
         care = self._aftercare.get(conn.tenant or TenantId(""))
         if care is not None and data.ssl_conn is not None and care.wanted(data.ssl_conn):
             return self._finish(data, data.ssl_conn, notes, care)
@@ -83,6 +89,11 @@ class UpstreamTls:
         data.conn.error = notes.error
         self._count("server", reason, 0.0)
 
+    def _unanswered(self, conn: ConnNotes, data: TlsData, notes: TlsNotes) -> None:
+        """A server may have asked for a certificate that there is none for."""
+        if notes.asked_certificate and data.ssl_conn is not None and not _verification(data.ssl_conn).identity:
+            self._presenting.noticed(conn, _verification(data.ssl_conn).host)
+
     def _cause(self, conn: ConnNotes, data: TlsData, notes: TlsNotes) -> tuple[Reason, str]:
         error = data.conn.error or "handshake failed"
         notes.error = plain_error(error)
@@ -92,6 +103,7 @@ class UpstreamTls:
         _describe_chain(notes, sent_chain(data.ssl_conn))
         _tolerance(data.ssl_conn).refused(notes, verdict)
         if server_category(notes) is TlsFailure.MTLS:
+            self._unanswered(conn, data, notes)
             return Reason.UPSTREAM_CLIENT_CERT, notes.error
         return verdict.reason, plain_error(verdict.detail)
 
@@ -116,6 +128,7 @@ def _notes(data: TlsData) -> TlsNotes:
         sni=server.sni or "",
         resumed=resumed(data.ssl_conn),
         asked_certificate=server_asked(data.ssl_conn),
+        presented_sha256=presented(data.ssl_conn),
     )
     _describe_chain(notes, [cert.to_cryptography() for cert in server.certificate_list])
     return notes
@@ -126,6 +139,10 @@ def _describe_chain(notes: TlsNotes, chain: Sequence[x509.Certificate]) -> None:
         described = [describe(certificate) for certificate in chain[:10]]
         notes.certificate = described[0]
         notes.chain_sha256 = tuple(each.sha256 for each in described)
+
+
+def _verification(ssl_conn: SSL.Connection) -> Verification:
+    return cast(Verification, ssl_conn.get_app_data())
 
 
 def _tolerance(ssl_conn: SSL.Connection) -> Tolerance:

@@ -10,16 +10,14 @@ _connections = vars(SSL.Connection)["_reverse_mapping"]
 
 
 def watch(context: SSL.Context) -> None:
-    """Note in the application data of each connection of ``context`` that its server asked.
+    """Tell the application data of each connection of ``context`` when its server asks.
 
-    OpenSSL asks once the server's own certificate has been judged. The application data needs ``asked``, a flag, and
-    ``may_present``: when that is False, a certificate that the context holds stays here, and the handshake ends.
+    OpenSSL asks once the server's own certificate has been judged. The application data needs ``answers``: when that is False,
+    a certificate that the context holds stays here, and the handshake ends.
     """
     _lib.SSL_CTX_set_cert_cb(vars(context)["_context"], _asked, _ffi.NULL)
 
 
 @_ffi.callback("int(SSL *, void *)", error=0)  # type: ignore[untyped-decorator]
 def _asked(ssl: Any, _: Any) -> int:
-    state = _connections[ssl].get_app_data()
-    state.asked = True
-    return 1 if state.may_present else 0
+    return 1 if _connections[ssl].get_app_data().answers() else 0

@@ -12,6 +12,7 @@ from appliance.domain.hostmatch import domain_matcher
 from appliance.domain.reason import Reason
 from appliance.domain.target import normalise_host, parse_ip
 from certs import client_certificate, encoding, rules, staple, webpki
+from certs.client_identity import ClientIdentity
 from certs.describe import names
 from certs.floor import TlsFloor
 from certs.handshake_failure import handshake_verdict
@@ -76,24 +77,34 @@ class UpstreamTrust:
         self._strict, self._repairs = strict, repairs
         self._floor = floor or TlsFloor()
         self._context = self._build(self._floor)
+        self._identified: dict[tuple[TlsFloor, str], SSL.Context] = {}
         self._legacy = [(domain_matcher(hosts), each, self._build(each)) for hosts, each in legacy]
 
     def context(self) -> SSL.Context:
         """The one context of this trust set; its root store is parsed once."""
         return self._context
 
-    def connection(self, host: str, alpn: Sequence[bytes] = (), tolerates: Tolerates = tolerates_nothing) -> SSL.Connection:
+    def connection(
+        self,
+        host: str,
+        alpn: Sequence[bytes] = (),
+        tolerates: Tolerates = tolerates_nothing,
+        identity: ClientIdentity | None = None,
+    ) -> SSL.Connection:
         """A client connection over memory buffers, about to start its handshake with ``host``.
 
         ``tolerates`` is asked for each fault of the server's certificates; what it accepts is kept (``accepted``).
+        ``identity``: what is presented when the server asks for it and has no fault.
 
         Raises:
             ValueError: ``host`` is neither a host name nor an IP address.
         """
         name = normalise_host(host)
         floor, context = self._floor_for(name)
+        if identity is not None:
+            context = self._presenting(floor, identity)
         connection = SSL.Connection(context)
-        connection.set_app_data(Verification(name, floor, tolerates))
+        connection.set_app_data(Verification(name, floor, tolerates, identity=identity.sha256 if identity else ""))
         self._expect(connection, name)
         if alpn:
             connection.set_alpn_protos(list(alpn))
@@ -150,6 +161,15 @@ class UpstreamTrust:
             if hosts.find(name) is not None:
                 return floor, context
         return self._floor, self._context
+
+    def _presenting(self, floor: TlsFloor, identity: ClientIdentity) -> SSL.Context:
+        """A context of its own: no other connection can present the certificate, whatever goes wrong."""
+        key = (floor, identity.sha256)
+        if key not in self._identified:
+            context = self._build(floor)
+            identity.install(context)
+            self._identified[key] = context
+        return self._identified[key]
 
     def _build(self, floor: TlsFloor) -> SSL.Context:
         context = floor.context()

@@ -44,11 +44,24 @@ class Verification:
     """What is wrong with how the leaf was written on the wire."""
     asked: bool = False
     """The server wants a certificate of the client."""
+    identity: str = ""
+    """The certificate that is there for it: its fingerprint."""
+    refuses_asking: bool = False
+    """A server that asks, and for which there is none, is not talked to."""
 
-    @property
-    def may_present(self) -> bool:
-        """A certificate of ours is for a server in which there is no fault, tolerated ones included."""
-        return not self.faults and self.gap is None and self.verdict is None
+    presented: str = ""
+    """The fingerprint of the certificate that the server got."""
+
+    def answers(self) -> bool:
+        """The server asks for a certificate: whether the handshake goes on. One of ours is for a server in which there is no
+        fault, tolerated ones included."""
+        self.asked = True
+        if not self.identity:
+            return not self.refuses_asking
+        if self.faults or self.gap is not None or self.verdict is not None:
+            return False
+        self.presented = self.identity
+        return True
 
     def accepts(self, fault: Verdict, connection: SSL.Connection) -> bool:
         """Note the fault; the value for OpenSSL's callback."""

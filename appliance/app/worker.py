@@ -26,6 +26,7 @@ from addons.trusting import Trusting
 from addons.upstream_tls import UpstreamTls
 from appliance.app import rotation
 from appliance.app.beat import Heartbeat
+from appliance.app.client_certificates import presenting, sample
 from appliance.app.exclusions import SnapshotReader, exclusions
 from appliance.app.gauges import Gauges, Watched
 from appliance.app.keys import Signers, public_authorities
@@ -130,6 +131,7 @@ class _Build:
         self.overlap = self._overlap(beside)
         self.publisher = Publisher(paths.pki, [seat.authority for seat in self.signers.held] if index == 0 else [], self.clock)
         self.exclusions = exclusions(config, random.random)
+        self.presenting = presenting(config, self.exclusions, self.clock)
         self.learned = SnapshotReader(paths.exclusions, self.exclusions)
         self.auditors = {auditor.name: auditor for auditor in config.auditor}
         self.sessions = Sessions(config.server, self._per_tenant(lambda auditor: auditor), self.clock, seed)
@@ -264,7 +266,14 @@ class _Build:
             Parent(self.pages),
             Adapt(self._per_tenant(self._scanning), self.pages, self.traffic.scan),
             Headers(self._per_tenant(lambda auditor: auditor.alt_svc)),
-            UpstreamTls(self.trusts, self.upstream.matrices(self.grants), http2, self.traffic.handshake, self.aftercare),
+            UpstreamTls(
+                self.trusts,
+                self.upstream.matrices(self.grants),
+                self.presenting,
+                http2,
+                self.traffic.handshake,
+                self.aftercare,
+            ),
             self.sessions.resumption(self.traffic.session),
             self._forge(http2),
             record,
@@ -303,6 +312,7 @@ class _Build:
         self.publisher.sample(health)
         self.ready.sample()
         self.shared.sample(health)
+        sample(self.presenting.identities.values(), health, self.clock.now())
         self.learned.refresh()
         health.set("exclusions", State.DEGRADED if self.learned.error else State.OK, self.learned.error)
         self.sessions.sample(health)

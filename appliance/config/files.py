@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path as File
 from typing import Final
 
+from appliance.config.client_certificates import ClientCertificate
 from appliance.config.document import Path
 from appliance.config.server import HttpProxy
 from appliance.config.view import View
@@ -21,6 +22,7 @@ def check_files(view: View) -> None:
             view.error(path, f"{file}: {problem}")
     for path, certificate, key in _pairs(view):
         _check_pair(view, path, certificate, key)
+    _keys_of_clients(view)
     _host_lists(view)
     _scanner(view)
     state = view.config.state_dir
@@ -43,9 +45,34 @@ def _pairs(view: View) -> Iterator[tuple[Path, File | None, File | None]]:
     for path, ca in view.each("ca"):
         if ca.pkcs11 is None and (ca.certificate is not None or ca.private_key is not None):
             yield path, ca.certificate, ca.private_key
+    for path, _, node in _client_certificates(view):
+        yield path, node.certificate, node.private_key
     for path, server in view.each("server"):
         if isinstance(server, HttpProxy) and server.tls is not None:
             yield (*path, "tls"), server.tls.certificate, server.tls.private_key
+
+
+def _client_certificates(view: View) -> Iterator[tuple[Path, Path, ClientCertificate]]:
+    """Path of the entry, path of its auditor, and the entry."""
+    for path, auditor in view.each("auditor"):
+        nodes = auditor.tls_interception.client_certificates if auditor.tls_interception else []
+        for index, node in enumerate(nodes):
+            yield (*path, "tls_interception", "client_certificates", index), path, node
+
+
+def _keys_of_clients(view: View) -> None:
+    """A key that speaks for a person or a company to servers is nobody else's to read; names are told apart in health."""
+    seen: set[tuple[Path, str]] = set()
+    for path, auditor, node in _client_certificates(view):
+        if (auditor, node.name) in seen:
+            view.error((*path, "name"), f"there is another client certificate {node.name!r} in this auditor")
+        seen.add((auditor, node.name))
+        try:
+            mode = node.private_key.stat().st_mode & 0o777
+        except OSError:
+            continue  # told as unreadable
+        if mode & 0o077:
+            view.error((*path, "private_key"), f"{node.private_key}: others can read it (mode {mode:04o}); chmod 600")
 
 
 def _check_pair(view: View, path: Path, certificate: File | None, key: File | None) -> None:

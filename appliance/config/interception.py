@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from appliance.config.client_certificates import ClientCertificate
 from appliance.config.client_tls import ClientTls
 from appliance.config.decrypt_rule import DecryptRule
 from appliance.config.exclusions import ExclusionConfig
@@ -35,6 +36,13 @@ class TlsInterception(Node):
     """What happens when a server's certificate is bad."""
     upstream_tls: UpstreamTls = UpstreamTls()
     """The least that a server's TLS must offer."""
+    client_certificates: list[ClientCertificate] = []
+    """Certificates of ours for servers that ask for one."""
+    on_client_certificate: Literal["continue", "block", "splice"] = "continue"
+    """A server asks for a client certificate, and there is none for it. continue: go on without, which servers that only would
+    like one take. block: refuse. splice: go on without this once, and relay further connections of any client to that host for
+    an hour, decrypting nothing; any server can have itself spliced so. A decryption rule on ``asks_client_certificate`` decides
+    before the first connection instead."""
     rules: list[DecryptRule] = []
     """Asked in order; the first match decides."""
     splice: list[Domain] = []

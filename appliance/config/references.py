@@ -50,6 +50,10 @@ def _of_auditor(node: Auditor) -> Iterator[_Reference]:
         for key, target in (("tenants", "tenant"), ("groups", "user_group"), ("host_lists", "host_list")):
             for index, name in enumerate(getattr(rule, key)):
                 yield ("tls_interception", "rules", number, key, index), target, name
+    for number, certificate in enumerate(node.tls_interception.client_certificates if node.tls_interception else []):
+        for key, target in (("tenants", "tenant"), ("groups", "user_group")):
+            for index, name in enumerate(getattr(certificate, key)):
+                yield ("tls_interception", "client_certificates", number, key, index), target, name
 
 
 def _of_tenant(node: Tenant) -> Iterator[_Reference]:

@@ -149,6 +149,8 @@ def server_category(tls: TlsNotes) -> TlsFailure:
     if tls.error.startswith(("upstream_tls_key", "upstream_tls_signature")):
         return TlsFailure.CIPHER
     alert = alert_in(tls.error)
+    if tls.asked_certificate and "callback failed" in tls.error:
+        return TlsFailure.MTLS  # we ended it: it asked, and gets nothing
     if alert == "certificate_required" or (tls.asked_certificate and (alert in _MTLS_ALERTS or _cut(tls.error))):
         return TlsFailure.MTLS
     return _by_words(tls.error)

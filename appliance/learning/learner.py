@@ -71,7 +71,7 @@ class Learner:
             if now - self._pruned >= PRUNE_EVERY:
                 self._store.prune(now)
                 self._pruned = now
-            return tuple(learned(each) for each in self._store.records() if each.state is State.ACTIVE)
+            return tuple(learned(each) for each in self._store.standing() if each.state is State.ACTIVE)
         except OSError:
             with self._lock:
                 self._changed = None
@@ -89,9 +89,7 @@ class Learner:
 
     def _close(self, now: float, accepted: Mapping[Place, float]) -> None:
         """What has run out, and what a retest has shown not to be needed. What a person added stays until its end."""
-        for record in self._store.records():
-            if record.state not in (State.PROPOSED, State.ACTIVE, State.REJECTED):
-                continue
+        for record in self._store.standing():
             key = record.key
             if record.until <= now:
                 self._end(record, now, EXPIRY, "its time is over")

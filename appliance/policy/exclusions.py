@@ -1,6 +1,7 @@
 """Which hosts are spliced that no rule names: the shipped list, the tenants' own, and what was learned."""
 
 import tomllib
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -20,6 +21,9 @@ from appliance.policy.conditions import host_matcher
 from appliance.policy.decrypt_rule import Lists
 
 SHIPPED: Final = "shipped_exclusions.toml"
+ASKER_SECONDS: Final = 3600.0
+ASKERS: Final = 1000
+"""Servers that asked for a client certificate, remembered by one worker for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,7 @@ class TenantExclusions:
         config = interception.exclusions
         self.veto = Veto(tenant, interception, lists)
         self.never = domain_matcher(config.never)
+        self.splices_askers = interception.on_client_certificate == "splice"
         self._own = [(domain_matcher([entry.host]), entry, _end(entry.until)) for entry in config.hosts]
         self._shipped = _shipped_matcher(config)
 
@@ -142,10 +147,18 @@ class Exclusions:
         self._tenants = tenants
         self._draw = draw
         self._learned: Mapping[tuple[str, str, str], Learned] = {}
+        self._askers: OrderedDict[tuple[TenantId, str], float] = OrderedDict()
 
     def learn(self, entries: Iterable[Learned]) -> None:
         """Replace everything that was learned, at once."""
         self._learned = {(each.tenant, each.host, each.fingerprint): each for each in entries}
+
+    def asked(self, tenant: TenantId, host: str, now: float) -> None:
+        """A server asked for a client certificate that there is none for, where ``on_client_certificate`` is ``splice``."""
+        self._askers[tenant, host] = now + ASKER_SECONDS
+        self._askers.move_to_end((tenant, host))
+        if len(self._askers) > ASKERS:
+            self._askers.popitem(last=False)
 
     def __len__(self) -> int:
         return len(self._learned)
@@ -156,8 +169,12 @@ class Exclusions:
         if fixed is None:
             return None
         found = fixed.find(host, now)
-        if found is not None or not self._learned:
+        if found is not None:
             return found
+        if fixed.splices_askers and now < self._askers.get((tenant, host), 0.0) and not fixed.veto.why(host):
+            return Excluded(TlsAction.SPLICE, "exclusion:on_client_certificate", "the server asks for a client certificate")
+        if not self._learned:
+            return None
         entry = self._entry(tenant, host, fingerprint, now)
         if entry is None or fixed.veto.why(host):
             return None

@@ -24,9 +24,6 @@ ENDED: Final = 1_000
 NAMES: Final = 50
 """Clients and user agents that a record's evidence names."""
 
-OPEN: Final = (State.PROPOSED, State.ACTIVE, State.REJECTED)
-"""States that keep others from being made for the same key."""
-
 _COLUMNS: Final = (
     "id, tenant_id, host, fingerprint, kind, state, reason, retest, created_at, decided_at, decided_by, until, evidence"
 )
@@ -83,6 +80,12 @@ class ExclusionStore:
         sql = text(f"SELECT {_COLUMNS} FROM exclusions {where} ORDER BY created_at DESC, id DESC")  # noqa: S608 - fixed texts
         with self._store.reading() as connection:
             return [_record(row) for row in connection.execute(sql, {"tenant": tenant} if tenant is not None else {})]
+
+    def standing(self) -> list[Record]:
+        """Those that are not over."""
+        sql = text(f"SELECT {_COLUMNS} FROM exclusions WHERE state IN ('proposed', 'active', 'rejected')")  # noqa: S608
+        with self._store.reading() as connection:
+            return [_record(row) for row in connection.execute(sql)]
 
     def get(self, exclusion_id: str) -> Record | None:
         sql = text(f"SELECT {_COLUMNS} FROM exclusions WHERE id = :id")  # noqa: S608 - fixed texts

@@ -9,7 +9,10 @@ from appliance.web.show import search_link, value_of
 
 type Event = Mapping[str, Any]
 
-_TLS = ("version", "cipher", "alpn", "sni", "resumed", "verify", "causes", "action", "rule", "error", "alert", "chain_sha256")
+_TLS = (
+    "version", "cipher", "alpn", "sni", "resumed", "verify", "causes", "action", "rule", "completed", "revocation", "error",
+    "alert", "chain_sha256",
+)  # fmt: skip
 _CERTIFICATE = ("subject", "issuer", "names", "not_before", "not_after", "serial", "sha256")
 
 LAYOUT: dict[str, tuple[str, ...]] = {

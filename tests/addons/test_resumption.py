@@ -18,7 +18,7 @@ from certs.profile import LeafProfile
 from certs.trust import UpstreamTrust
 from certs.upstream_sessions import UpstreamSessions
 from tests.addons.flows import A, conn, flow
-from tests.addons.tls import ALPN, Place, matrices
+from tests.addons.tls import ALPN, Place, matrices, nobody
 from tests.certs.tls_pair import accepting, handshake
 
 B = TenantId("b")
@@ -33,7 +33,7 @@ class Stage:
         trust = UpstreamTrust([roots], system_roots=False)
         self.told: list[tuple[str, bool]] = []
         self.sessions = UpstreamSessions(SystemClock())
-        self.upstream = UpstreamTls({A: trust, B: trust}, matrices(), frozenset(), lambda *_: None)
+        self.upstream = UpstreamTls({A: trust, B: trust}, matrices(), nobody(), frozenset(), lambda *_: None)
         self.resumption = Resumption(self.sessions, ages, lambda side, resumed: self.told.append((side, resumed)))
         self.leaf = leaf
 

@@ -15,7 +15,7 @@ from certs.cache import LeafCache
 from certs.profile import LeafProfile
 from certs.trust import UpstreamTrust
 from tests.addons.flows import A, conn
-from tests.addons.tls import ALPN, Place, matrices
+from tests.addons.tls import ALPN, Place, matrices, nobody
 from tests.certs.tls_pair import handshake
 
 
@@ -23,7 +23,7 @@ def upstream(place: Place, authority: Authority, trusted: bool, tmp_path: Path) 
     roots = tmp_path / "roots.pem"
     roots.write_bytes(authority.certificate.public_bytes(Encoding.PEM) if trusted else b"")
     trust = UpstreamTrust([roots] if trusted else [], system_roots=not trusted)
-    hooks = UpstreamTls({A: trust}, matrices(), place.http2, place.count)
+    hooks = UpstreamTls({A: trust}, matrices(), nobody(), place.http2, place.count)
     data = place.data(place.server)
     hooks.tls_start_server(data)
     return hooks, data

@@ -5,6 +5,7 @@ from typing import Any
 
 from mitmproxy.connection import Client, Server
 
+from addons.presenting import Presenting
 from addons.tolerance import Matrices
 from appliance.config.upstream_certificates import UpstreamCertificates
 from appliance.domain.ids import TenantId
@@ -38,3 +39,8 @@ def matrices(accepted: Any = None, **config: Any) -> Matrices:
     """The same matrix for two tenants; nothing was accepted from a warning unless ``accepted`` says so."""
     matrix = CertificateMatrix(UpstreamCertificates(**config))
     return Matrices({A: matrix, TenantId("b"): matrix}, accepted or SimpleNamespace(holds=lambda _: False), lambda: 1e9)
+
+
+def nobody() -> Presenting:
+    """No client certificate for anybody."""
+    return Presenting({}, {}, {}, lambda tenant, host: None)

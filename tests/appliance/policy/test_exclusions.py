@@ -15,7 +15,7 @@ from appliance.domain.facts import ClientFacts, HelloFacts
 from appliance.domain.ids import TenantId
 from appliance.domain.tls_facts import TlsFacts
 from appliance.policy.decrypt import DecryptPolicy
-from appliance.policy.exclusions import Exclusions, Veto, compile_exclusions, shipped
+from appliance.policy.exclusions import ASKER_SECONDS, ASKERS, Exclusions, Veto, compile_exclusions, shipped
 
 NOW = datetime.datetime(2026, 6, 1, 12, tzinfo=datetime.UTC).timestamp()
 APP, OTHER = "t13d1516h2_8daaf6152771_e5627efa2ab1", "t12d1516h2_8daaf6152771_000000000000"
@@ -182,3 +182,35 @@ def test_d5_the_record_links_the_evidence() -> None:
     found = table(interception(), learned()).find(A, "app.test", APP, NOW)
     assert found is not None
     assert (found.action, found.text) == (TlsAction.SPLICE, "pinned (/exclusions/01x)")
+
+
+def test_c17_a_server_that_asked_is_spliced_for_a_while_where_the_policy_says_so() -> None:
+    config = interception(on_client_certificate="splice")
+    known = table(config)
+    known.asked(A, "app.test", NOW)
+    assert decide(config, known, "app.test", ja4=OTHER) == ("splice", "exclusion:on_client_certificate")
+    assert decide(config, known, "app.test", who=B) == INTERCEPTED
+    known.asked(A, "late.test", NOW - ASKER_SECONDS)
+    assert decide(config, known, "late.test") == INTERCEPTED
+
+
+@pytest.mark.security
+def test_c17_a_server_that_asked_is_decrypted_under_any_other_policy_or_a_rule() -> None:
+    for config in (
+        interception(),
+        interception(on_client_certificate="block"),
+        interception(on_client_certificate="splice", exclusions={"shipped": False, "never": ["app.test"]}),
+    ):
+        known = table(config)
+        known.asked(A, "app.test", NOW)
+        assert decide(config, known, "app.test") == INTERCEPTED
+
+
+@pytest.mark.security
+def test_c17_servers_that_ask_are_remembered_up_to_a_limit() -> None:
+    config = interception(on_client_certificate="splice")
+    known = table(config)
+    for number in range(ASKERS + 1):
+        known.asked(A, f"h{number}.test", NOW)
+    assert decide(config, known, "h0.test") == INTERCEPTED
+    assert decide(config, known, "h1.test") == ("splice", "exclusion:on_client_certificate")
