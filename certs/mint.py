@@ -23,6 +23,7 @@ from certs.shared_keys import SharedKeys
 @dataclass(frozen=True, slots=True)
 class Seat:
     """An authority at work. ``leaf_days``: how long its leaves live at most. ``publication``: where they can be revoked.
+    ``ttl``: seconds that who signs for several remembers a leaf.
 
     ``slow``: its key takes its time, in a token; it signs in a thread, while others are answered.
     """
@@ -30,6 +31,7 @@ class Seat:
     authority: Authority
     leaf_days: int = DEFAULT_DAYS
     publication: Publication | None = None
+    ttl: float = 86_400.0
     slow: bool = False
 
 

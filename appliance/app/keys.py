@@ -3,7 +3,7 @@
 import socket
 from typing import Literal
 
-from appliance.app import rotation
+from appliance.app import rotation, untrusted
 from appliance.app.parts import authority
 from appliance.app.paths import StatePaths
 from appliance.app.publishing import publication_of
@@ -31,11 +31,16 @@ def seats(config: AppConfig, held: Literal["process", "in_process"], tokens: Tok
     """The CAs whose key is held in this way, with their keys. Raises ConfigError when one must not sign."""
     tokens = tokens or Tokens()
     held_here = [ca for ca in config.ca if ca.signer == held]
-    return [_seat(ca, each) for ca in held_here for each in _with_keys(config, ca, tokens)]
+    seats = [_seat(ca, each) for ca in held_here for each in _with_keys(config, ca, tokens)]
+    # the keys of forward-untrust CAs are nobody's treasure, yet they, too, stay with the signer where there is one
+    if (held == "process") is needs_signer(config):
+        seats += [Seat(each, ttl=untrusted.LEAF_TTL) for each in untrusted.authorities(config)]
+    return seats
 
 
 def _seat(ca: Ca, signing: Authority) -> Seat:
-    return Seat(signing, ca.leaf_days, publication_of(ca, signing), slow=ca.pkcs11 is not None)
+    slow = ca.pkcs11 is not None
+    return Seat(signing, ca.leaf_days, publication_of(ca, signing), ca.leaf_cache_ttl, slow)
 
 
 def _with_keys(config: AppConfig, ca: Ca, tokens: Tokens) -> list[Authority]:
@@ -73,6 +78,8 @@ class Signers:
         self.by_ca: dict[str, Signer] = {
             ca.name: self._client if self._client is not None and ca.signer == "process" else own for ca in config.ca
         }
+        self.untrusted: Signer = self._client or own
+        """Who signs for the forward-untrust CAs."""
 
     def start(self) -> None:
         """Connect before the first client comes."""

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from appliance import telemetry
+from appliance.app import untrusted
 from appliance.app.apart import apart
 from appliance.app.parts import authorities
 from appliance.app.paths import StatePaths
@@ -49,6 +50,7 @@ def run(path: Path | None) -> int:
 def _make_keys(config: AppConfig, paths: StatePaths) -> None:
     """Make what is missing, and check what is there."""
     authorities(config)
+    untrusted.authorities(config)
     if config.redis is not None:
         try:
             sealing.ensure(paths.leaf_cache_key)

@@ -20,6 +20,10 @@ class StatePaths:
     def untrusted_ca(self) -> Path:
         return self.root / "untrusted-ca"
 
+    def untrusted_certificate(self, name: str) -> Path:
+        """The certificate of a forward-untrust CA."""
+        return self.untrusted_ca / name / "ca.pem"
+
     @property
     def proceed_key(self) -> Path:
         return self.root / "keys" / "proceed"

@@ -63,10 +63,7 @@ class _Process:
             logger.info("the signer's memory can be swapped out: %s", self._not_locked)
         clock, self._tokens = SystemClock(), Tokens()
         held = seats(config, "process", self._tokens)
-        ttl = {ca.name: ca.leaf_cache_ttl for ca in config.ca}
-        self._desk = LeafDesk(
-            Mint(held, clock), {seat.authority.fingerprint: ttl[seat.authority.name] for seat in held}, clock, self._told
-        )
+        self._desk = LeafDesk(Mint(held, clock), {seat.authority.fingerprint: seat.ttl for seat in held}, clock, self._told)
         self._publisher = Publisher(StatePaths(config.state_dir).pki, [seat.authority for seat in held], clock)
         self.server = SignerServer(sock, {Kind.LEAF: self._desk.answer, Kind.FIND: self._desk.find})
 

@@ -1,10 +1,10 @@
 """Servers' TLS, from the configuration: whom each tenant believes, what passes all the same, and how that is shown."""
 
 from collections.abc import Callable, Mapping
-from functools import cache
 
 from addons.aftercare import Aftercare
 from addons.tolerance import Matrices
+from appliance.app import untrusted
 from appliance.app.parts import own_listeners
 from appliance.app.paths import StatePaths
 from appliance.config.auditor import Auditor
@@ -22,16 +22,15 @@ from appliance.policy.upstream_certificates import CertAction, CertificateMatrix
 from appliance.policy.warning import Warnings
 from appliance.storage import secret_file
 from appliance.storage.grants import Grants
-from certs.authority import Authority, PublicAuthority, load_or_create
+from certs.authority import PublicAuthority
 from certs.cache import LeafCache
 from certs.floor import TlsFloor
 from certs.issuers import Issuers
 from certs.revocation import Modes, Revocation
+from certs.signer import Signer
 from certs.trust import UpstreamTrust
 
-UNTRUSTED_NAME = "Not trusted: the certificate of this site is bad"
 UNTRUSTED_LEAVES = 500
-UNTRUSTED_LIFE = 3600.0
 
 
 class Upstream:
@@ -41,9 +40,8 @@ class Upstream:
         self._config, self._clock = config, clock
         self._paths = StatePaths(config.state_dir)
         self._auditors = {auditor.name: auditor for auditor in config.auditor}
-        self._untrusted = cache(self._untrusted_authority)
-        names = sorted(set(self._untrusted_names().values()))
-        self._own: list[PublicAuthority] = [*authorities.values(), *map(self._untrusted, names)]
+        self._untrusted = untrusted.public_authorities(config)
+        self._own = [*authorities.values(), *self._untrusted.values()]
 
     def trusts(self) -> dict[TenantId, UpstreamTrust]:
         """Raises TrustError: roots that cannot be loaded; ConfigError: a name that the TLS library does not know."""
@@ -85,20 +83,13 @@ class Upstream:
         }
         return Warnings(warns, self._sealer() if warns else Sealer(bytes(32)), grants, self._clock.now)
 
-    def untrusted_leaves(self) -> dict[TenantId, LeafCache]:
+    def untrusted_leaves(self, signer: Signer) -> dict[TenantId, LeafCache]:
         """The caches of the CAs that no client trusts; those of the tenants that use one."""
         caches = {
-            name: LeafCache(self._untrusted(name), UNTRUSTED_LEAVES, UNTRUSTED_LIFE, self._clock)
-            for name in set(self._untrusted_names().values())
+            name: LeafCache(authority, UNTRUSTED_LEAVES, untrusted.LEAF_TTL, self._clock, signer=signer)
+            for name, authority in self._untrusted.items()
         }
-        return {tenant: caches[name] for tenant, name in self._untrusted_names().items()}
-
-    def _untrusted_names(self) -> dict[TenantId, str]:
-        found = self._by_auditor(lambda each: _interception(each).upstream_certificates)
-        return {tenant: config.untrusted_ca for tenant, config in found.items() if config.uses("untrusted_ca")}
-
-    def _untrusted_authority(self, name: str) -> Authority:
-        return load_or_create(self._paths.untrusted_ca, name, UNTRUSTED_NAME)
+        return {tenant: caches[name] for tenant, name in untrusted.by_tenant(self._config).items()}
 
     def _sealer(self) -> Sealer:
         file = self._paths.proceed_key

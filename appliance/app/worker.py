@@ -284,7 +284,7 @@ class _Build:
         cas = {TenantId(tenant.tenant_id): tenant.ca for tenant in self.config.tenant}
         caches = {tenant: self.leaves[ca] for tenant, ca in cas.items()}
         followers = frozenset(tenant for tenant, ca in cas.items() if ca in same_key)
-        untrusted, sessions = self.upstream.untrusted_leaves(), self.sessions
+        untrusted, sessions = self.upstream.untrusted_leaves(self.signers.untrusted), self.sessions
         return Forge(
             caches,
             http2,

@@ -49,12 +49,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     directory = tmp_path_factory.mktemp("key")
     with webserver(tmp_path_factory.mktemp("web")) as web, running(_config(directory, web), directory) as arcus:
         _use(arcus, web)
-        keys = {kind: load_pem_private_key((arcus.state / "ca" / kind / "ca.key").read_bytes(), None) for kind in KINDS}
-        yield Place(arcus, web, directory, {kind: forms(key) for kind, key in keys.items()})  # type: ignore[arg-type]
+        files = {kind: arcus.state / "ca" / kind / "ca.key" for kind in KINDS}
+        files["forward-untrust"] = arcus.state / "untrusted-ca" / "forward-untrust" / "ca.key"
+        keys = {name: load_pem_private_key(file.read_bytes(), None) for name, file in files.items()}
+        yield Place(arcus, web, directory, {name: forms(key) for name, key in keys.items()})  # type: ignore[arg-type]
 
 
 def _config(directory: Path, web: WebServer) -> dict[str, object]:
-    trusting = {"name": "inspect", "tls_interception": {"upstream_trust": {"ca_files": [str(web.ca_file)]}}}
+    trust = {"ca_files": [str(web.ca_file)]}
+    shown = {"causes": {"untrusted": "untrusted_ca"}}
+    trusting = {"name": "inspect", "tls_interception": {"upstream_trust": trust, "upstream_certificates": shown}}
     tenants = [
         {
             "tenant_id": kind if number else "default", "ca": kind, "auditor": "inspect", "escaper": "direct",
@@ -107,9 +111,10 @@ def test_tls_08_the_search_finds_a_key_in_a_worker_that_signs_itself(tmp_path: P
 def test_tls_08_no_file_outside_the_directory_of_the_ca_holds_a_key(place: Place) -> None:
     """State (spool, audit database and lines, metrics, health, locks), logs at their most talkative, and the configuration."""
     wait_until(lambda: place.arcus.events(reason="ok"))
-    assert in_files(place.directory, place.all, place.arcus.state / "ca") == {}
+    own = place.arcus.state / "untrusted-ca" / "forward-untrust" / "ca.key"
+    assert set(in_files(place.directory, place.all, place.arcus.state / "ca")) == {own}
     homes = in_files(place.directory, place.all, place.directory / "none")
-    assert sorted(path.name for path in homes) == ["ca.key"] * len(KINDS)
+    assert sorted(path.name for path in homes) == ["ca.key"] * (len(KINDS) + 1)
 
 
 def test_tls_08_no_answer_of_the_admin_listener_holds_a_key(place: Place) -> None:
