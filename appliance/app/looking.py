@@ -6,18 +6,15 @@ from collections.abc import Coroutine
 from appliance.app.keys import public_authorities
 from appliance.app.parts import own_listeners
 from appliance.app.upstream import Upstream
+from appliance.app.ways_out import WaysOut
 from appliance.config.root import AppConfig
-from appliance.config.survey import Survey as SurveyConfig
 from appliance.domain.clock import SystemClock
-from appliance.domain.ids import TenantId
 from appliance.domain.notes import ConnNotes
 from appliance.domain.target import Target
 from appliance.domain.upstream import UpstreamFacts
-from appliance.egress.context import EscapeContext
 from appliance.egress.dialer import Dialer
-from appliance.egress.escaper import Dialed
 from appliance.egress.registry import Registry
-from appliance.engine.survey import Survey, Surveyor
+from appliance.engine.survey import Survey
 
 
 class Looking:
@@ -26,15 +23,8 @@ class Looking:
     def __init__(self, config: AppConfig) -> None:
         """Raises ConfigError: CAs or roots that cannot be loaded."""
         clock = SystemClock()
-        self._trusts = Upstream(config, public_authorities(config), clock).trusts()
-        self._survey_configs = {
-            TenantId(tenant.tenant_id): next(
-                each.tls_interception.survey if each.tls_interception else SurveyConfig()
-                for each in config.auditor
-                if each.name == tenant.auditor
-            )
-            for tenant in config.tenant
-        }
+        upstream = Upstream(config, public_authorities(config), clock)
+        self._surveyors = upstream.surveyors(upstream.trusts())
         self._registry = Registry.from_config(config.escaper, config.resolver, own_listeners(config), clock)
         self._dialer = Dialer(self._registry)
         self._clock = clock
@@ -44,22 +34,15 @@ class Looking:
 
     def addresses(self, root: str, conn: ConnNotes, target: Target) -> tuple[str, ...]:
         """Raises TaskError."""
-        return _now(self._dialer.addresses(root, _context(conn, target)))
+        return _now(self._ways(root).resolve(conn, target))
 
     def look(self, root: str, conn: ConnNotes, target: Target, sni: str) -> UpstreamFacts:
         """One handshake with the server, by the tenant's way out and under its trust."""
+        survey = Survey(self._ways(root).dial, self._surveyors, lambda _: root, self._clock)
+        return _now(survey.look(conn, target, sni, ("h2", "http/1.1")))
 
-        async def dial(conn: ConnNotes, address: tuple[str, int], protocol: str) -> Dialed:
-            return await self._dialer.connect(root, _context(conn, Target(*address), protocol))
-
-        tenant = conn.tenant or TenantId("")
-        surveyors = {tenant: Surveyor(self._trusts[tenant], self._survey_configs[tenant])}
-        return _now(Survey(dial, surveyors, lambda _: root, self._clock).look(conn, target, sni, ("h2", "http/1.1")))
-
-
-def _context(conn: ConnNotes, target: Target, protocol: str = "tls") -> EscapeContext:
-    user = conn.user.name if conn.user else ""
-    return EscapeContext(conn.tenant or TenantId(""), target, conn.client.ip, user, protocol)  # type: ignore[arg-type]
+    def _ways(self, root: str) -> WaysOut:
+        return WaysOut(self._dialer, lambda _: root)
 
 
 def _now[T](asking: Coroutine[object, object, T]) -> T:

@@ -17,6 +17,7 @@ from appliance.domain.errors import ConfigError, Problem
 from appliance.domain.ids import TenantId
 from appliance.egress.fetch import Dial, Fetcher, Resolve
 from appliance.egress.guard import EgressGuard, OwnListeners
+from appliance.engine.survey import Surveyor
 from appliance.policy.proceed import Sealer
 from appliance.policy.upstream_certificates import CertAction, CertificateMatrix
 from appliance.policy.warning import Warnings
@@ -48,6 +49,11 @@ class Upstream:
         excluded = {identity for each in self._own for identity in each.identities}
         made = {name: _trust(auditor, excluded, self._clock) for name, auditor in self._auditors.items()}
         return self._by_auditor(lambda auditor: made[auditor.name])
+
+    def surveyors(self, trusts: Mapping[TenantId, UpstreamTrust]) -> dict[TenantId, Surveyor]:
+        """How each tenant looks at a server before it decides."""
+        configs = self._by_auditor(lambda auditor: _interception(auditor).survey)
+        return {tenant: Surveyor(trusts[tenant], config) for tenant, config in configs.items()}
 
     def matrices(self, accepted: Grants) -> Matrices:
         return Matrices(

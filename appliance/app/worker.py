@@ -4,7 +4,6 @@ import asyncio
 import random
 import signal
 import socket
-import ssl
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,12 +15,10 @@ from addons.finish import Finish
 from addons.forge import Forge
 from addons.headers import Headers
 from addons.identify import Identify
-from addons.overlap import Overlap
 from addons.parent import Parent
 from addons.portal import Portal
 from addons.proceed import Proceed
 from addons.record import Record
-from addons.scanning import Scanning
 from addons.trusting import Trusting
 from addons.upstream_tls import UpstreamTls
 from appliance.app import rotation
@@ -29,33 +26,27 @@ from appliance.app.beat import Heartbeat
 from appliance.app.client_certificates import presenting, sample
 from appliance.app.exclusions import SnapshotReader, exclusions
 from appliance.app.gauges import Gauges, Watched
-from appliance.app.keys import Signers, public_authorities
+from appliance.app.leaves import Leaves
+from appliance.app.listener_tls import listener_tls
 from appliance.app.memory import Memory
 from appliance.app.parts import drain_seconds, own_listeners, stop_on
 from appliance.app.paths import StatePaths
 from appliance.app.portal import site
 from appliance.app.publishing import Publisher, portal_route
 from appliance.app.ready_clients import ReadyClients
+from appliance.app.scanners import Scanners
 from appliance.app.sessions import Sessions
-from appliance.app.shared_leaves import SharedTier
 from appliance.app.traffic import Traffic, both
 from appliance.app.upstream import Upstream, certificate_matrix
+from appliance.app.ways_out import WaysOut
 from appliance.audit.recorder import Recorder
 from appliance.audit.spool import Spool
 from appliance.config.auditor import Auditor
-from appliance.config.ca import Ca
 from appliance.config.root import AppConfig
-from appliance.config.server import HttpProxy, Server
-from appliance.config.survey import Survey as SurveyConfig
 from appliance.domain.clock import SystemClock
-from appliance.domain.errors import PolicyError
 from appliance.domain.ids import TenantId
 from appliance.domain.notes import ConnNotes, TaskNotes
-from appliance.domain.reason import Reason
-from appliance.domain.target import Target, normalise_host
-from appliance.egress.context import EscapeContext
 from appliance.egress.dialer import Dialer
-from appliance.egress.escaper import Dialed
 from appliance.egress.registry import Registry
 from appliance.engine.deadlines import Deadlines
 from appliance.engine.gate import Gate, TenantView
@@ -64,7 +55,7 @@ from appliance.engine.lanes import Reception
 from appliance.engine.listener import Listener, network_set
 from appliance.engine.session import Engine
 from appliance.engine.stream import SERVER_READ_LIMIT, PeekReader
-from appliance.engine.survey import Survey, Surveyor
+from appliance.engine.survey import Survey
 from appliance.engine.worker import Worker
 from appliance.identity.authenticator import Authenticator
 from appliance.policy.access import AccessPolicy
@@ -75,11 +66,7 @@ from appliance.telemetry.metrics import Metrics
 from appliance.tenancy.quota import ConnectionQuota
 from appliance.tenancy.registry import TenantRegistry
 from appliance.tenancy.resolve import TenantResolver
-from certs.authority import PublicAuthority
-from certs.cache import LeafCache
-from certs.generations import Generation
 from certs.revocation_answers import RevocationAnswers
-from icap.client import IcapService
 
 HOOK_MARGIN = 10.0
 """Seconds that a hook may take beyond the longest ICAP transaction configured."""
@@ -91,8 +78,7 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
     build = _Build(config, index, seed)
     worker = build.worker(sockets)
     beat = Heartbeat(StatePaths(config.state_dir).run, f"worker-{index}", build.metrics, build.sample)
-    build.signers.start()
-    build.shared.start()
+    build.leaves.start()
     beating = asyncio.create_task(beat.run())
     drain = drain_seconds(config)
     serving = asyncio.create_task(worker.run(stop, lambda: 0.0 if signal.SIGINT in received else drain))
@@ -118,47 +104,48 @@ class _Build:
         self.traffic = Traffic(self.metrics, {server.name: server.type for server in config.server})
         self.listeners: list[Listener] = []
         self.receptions: list[Reception] = []
-        self.authorities = public_authorities(config)
-        self.signers = Signers(config, self.metrics, self.clock)
-        self.shared = SharedTier(config, self.metrics, self.clock)
-        self.leaves = {ca.name: self._leaves(ca, self.authorities[ca.name]) for ca in config.ca}
+        self.leaves = leaves = Leaves(config, self.metrics, self.clock)
         beside = rotation.others(config)
         self.lists = compile_lists(config.host_list)
         paths = StatePaths(config.state_dir)
         revocations = portal_route(RevocationAnswers(paths.pki, self.clock))
-        self.site = site(config, rotation.offered(self.authorities, beside), [revocations])
+        self.site = site(config, rotation.offered(leaves.authorities, beside), [revocations])
         self.ready = ReadyClients(paths.run)
-        self.overlap = self._overlap(beside)
-        self.publisher = Publisher(paths.pki, [seat.authority for seat in self.signers.held] if index == 0 else [], self.clock)
+        self.overlap = leaves.overlap(beside, self.site.names.next, self.ready)
+        self.publisher = Publisher(
+            paths.pki, [seat.authority for seat in leaves.signers.held] if index == 0 else [], self.clock
+        )
         self.exclusions = exclusions(config, random.random)
         self.presenting = presenting(config, self.exclusions, self.clock)
         self.learned = SnapshotReader(paths.exclusions, self.exclusions)
         self.auditors = {auditor.name: auditor for auditor in config.auditor}
-        self.sessions = Sessions(config.server, self._per_tenant(lambda auditor: auditor), self.clock, seed)
-        self.upstream = Upstream(config, rotation.own(self.authorities, beside), self.clock)
+        by_tenant = self._per_tenant(lambda auditor: auditor)
+        self.sessions = Sessions(config.server, by_tenant, self.clock, seed)
+        self.scanners = Scanners(by_tenant, self.traffic.icap_event)
+        self.upstream = Upstream(config, rotation.own(leaves.authorities, beside), self.clock)
         self.grants = self.upstream.grants()
         self.warnings = self.upstream.warnings(self.grants)
         tenants = {TenantId(tenant.tenant_id): tenant for tenant in config.tenant}
         self.pages = PageMaker(tenants, self._challenge, self.warnings.offer, self.site.names.name).page
         self.registry = Registry.from_config(config.escaper, config.resolver, own_listeners(config), self.clock)
-        self.dialer = Dialer(self.registry, lambda: PeekReader(SERVER_READ_LIMIT))
-        self.icap: dict[tuple[str, str], IcapService] = {}
         self.executor = ThreadPoolExecutor(2, thread_name_prefix="argon2")
         self.spool = Spool(paths.spool, index, config.audit.spool_max)
         self.recorder = Recorder(self.spool, config.audit.mask_query)
         self.access = AccessPolicy.compile(config.tenant, config.user_group)
         self.quota = ConnectionQuota(config.tenant)
         self.gate = self._gate()
+        dialer = Dialer(self.registry, lambda: PeekReader(SERVER_READ_LIMIT))
+        self.ways = WaysOut(dialer, self.gate.escaper, self.traffic.connected)
         self.trusts = self.upstream.trusts()
-        self.aftercare = self.upstream.aftercare(self.trusts, self._dial, self._resolve)
-        self.survey = Survey(self._dial, self._surveyors(), self.gate.escaper, self.clock)
+        self.aftercare = self.upstream.aftercare(self.trusts, self.ways.dial, self.ways.resolve)
+        self.survey = Survey(self.ways.dial, self.upstream.surveyors(self.trusts), self.gate.escaper, self.clock)
         self.gauges = Gauges(self.metrics, self._watched())
 
     def _watched(self) -> Watched:
         tenants = tuple(TenantId(tenant.tenant_id) for tenant in self.config.tenant)
         return Watched(
-            self.listeners, self.receptions, self.leaves, self.registry, self.spool, self.quota, tenants, self.icap,
-            self.survey, self.aftercare,
+            self.listeners, self.receptions, self.leaves.by_ca, self.registry, self.spool, self.quota, tenants,
+            self.scanners.services, self.survey, self.aftercare,
         )  # fmt: skip
 
     # -- decisions --
@@ -191,41 +178,6 @@ class _Build:
     def _per_tenant[T](self, make: Callable[[Auditor], T]) -> dict[TenantId, T]:
         return {TenantId(tenant.tenant_id): make(self.auditors[tenant.auditor]) for tenant in self.config.tenant}
 
-    def _surveyors(self) -> dict[TenantId, Surveyor]:
-        def config(auditor: Auditor) -> SurveyConfig:
-            return auditor.tls_interception.survey if auditor.tls_interception else SurveyConfig()
-
-        configs = self._per_tenant(config)
-        return {tenant: Surveyor(trust, configs[tenant]) for tenant, trust in self.trusts.items()}
-
-    def _leaves(self, ca: Ca, authority: PublicAuthority) -> LeafCache:
-        signer = self.shared.around(self.signers.by_ca[ca.name], ca, authority)
-        return LeafCache(authority, ca.leaf_cache_size, ca.leaf_cache_ttl, self.clock, signer=signer)
-
-    def _overlap(self, beside: rotation.Others) -> Overlap | None:
-        upcoming = {ca.name: (ca, found) for ca in self.config.ca if (found := beside[ca.name].get(Generation.NEXT))}
-        caches = {name: self._leaves(ca, found) for name, (ca, found) in upcoming.items()}
-        return rotation.overlap(self.config, caches, self.site.names.next, self.ready)
-
-    def _scanning(self, auditor: Auditor) -> Scanning:
-        return Scanning(
-            auditor, self._service(auditor, auditor.icap_reqmod_service), self._service(auditor, auditor.icap_respmod_service)
-        )
-
-    def _service(self, auditor: Auditor, uri: str | None) -> IcapService | None:
-        if uri is None:
-            return None
-        key = (auditor.name, uri)
-        if key not in self.icap:
-            self.icap[key] = IcapService(
-                uri,
-                connect_timeout=auditor.icap_connect_timeout,
-                timeout=auditor.icap_timeout,
-                max_connections=auditor.icap_max_connections,
-                on_event=self.traffic.icap_event,
-            )
-        return self.icap[key]
-
     # -- the traffic path --
 
     def worker(self, sockets: Mapping[str, socket.socket]) -> Worker:
@@ -235,11 +187,11 @@ class _Build:
         engine = Engine(
             gate=self.gate,
             hooks=HookTable(self._addons(Record(finish)), self._hook_budget()),
-            dial=self._dial,
+            dial=self.ways.dial,
             ending=Ends(finish, self.pages, trusting),
             record=self._record,
             page=self.pages,
-            resolve=self._resolve,
+            resolve=self.ways.resolve,
             survey=self.survey,
             full=lambda: self.recorder.full,
             deadlines=deadlines,
@@ -247,7 +199,7 @@ class _Build:
             connection_ended=self.traffic.connection,
         )
         for server in self.config.server:
-            reception = Reception(engine, server, _listener_tls(server), network_set(server.trusted_proxies))
+            reception = Reception(engine, server, listener_tls(server), network_set(server.trusted_proxies))
             self.receptions.append(reception)
             self.listeners.append(Listener(server, sockets[server.name], reception.serve, self.traffic.refused(server.name)))
         return Worker(self.listeners, self.receptions, deadlines)
@@ -262,9 +214,9 @@ class _Build:
             Portal(self.site),
             Proceed(self.warnings, self.pages),
             Access(self.gate, self.pages),
-            Consistency(self.gate, self._resolve, self.pages),
+            Consistency(self.gate, self.ways.resolve, self.pages),
             Parent(self.pages),
-            Adapt(self._per_tenant(self._scanning), self.pages, self.traffic.scan),
+            Adapt(self.scanners.by_tenant, self.pages, self.traffic.scan),
             Headers(self._per_tenant(lambda auditor: auditor.alt_svc)),
             UpstreamTls(
                 self.trusts,
@@ -280,21 +232,16 @@ class _Build:
         ]
 
     def _forge(self, http2: frozenset[TenantId]) -> Forge:
-        same_key = {ca.name for ca in self.config.ca if ca.leaf_key == "origin"}
-        cas = {TenantId(tenant.tenant_id): tenant.ca for tenant in self.config.tenant}
-        caches = {tenant: self.leaves[ca] for tenant, ca in cas.items()}
-        followers = frozenset(tenant for tenant, ca in cas.items() if ca in same_key)
-        untrusted, sessions = self.upstream.untrusted_leaves(self.signers.untrusted), self.sessions
         return Forge(
-            caches,
+            self.leaves.by_tenant,
             http2,
             self.clock,
             self.traffic.handshake,
-            followers,
-            untrusted,
+            self.leaves.same_key,
+            self.upstream.untrusted_leaves(self.leaves.signers.untrusted),
             self.overlap,
-            sessions.tickets,
-            sessions.floor,
+            self.sessions.tickets,
+            self.sessions.floor,
         )
 
     def _for_portal(self, notes: TaskNotes, claimed: str) -> bool:
@@ -308,58 +255,24 @@ class _Build:
         self.memory.give_back(self.clock.monotonic())
         full = self.recorder.full
         self.gauges.sample()
-        self.signers.sample(health)
+        self.leaves.sample(health)
         self.publisher.sample(health)
         self.ready.sample()
-        self.shared.sample(health)
         sample(self.presenting.identities.values(), health, self.clock.now())
         self.learned.refresh()
         health.set("exclusions", State.DEGRADED if self.learned.error else State.OK, self.learned.error)
         self.sessions.sample(health)
         health.set("audit_spool", State.UNHEALTHY if full else State.OK, "full" if full else "")
-        for (_, uri), service in self.icap.items():
-            down = service.stats.suspended
-            health.set(f"icap {uri}", State.DEGRADED if down else State.OK, "suspended after failures" if down else "")
+        self.scanners.sample(health)
 
     def _record(self, notes: TaskNotes) -> None:
         self.recorder.record(notes)
         self.traffic.task(notes)
 
-    async def _dial(self, conn: ConnNotes, address: tuple[str, int], protocol: str) -> Dialed:
-        root, context = self._way_out(conn, Target(normalise_host(address[0]), address[1]), protocol)
-        dialed = await self.dialer.connect(root, context)
-        self.traffic.connected(dialed.notes)
-        return dialed
-
-    async def _resolve(self, conn: ConnNotes, target: Target) -> tuple[str, ...]:
-        return await self.dialer.addresses(*self._way_out(conn, target, "tls"))
-
-    def _way_out(self, conn: ConnNotes, target: Target, protocol: str) -> tuple[str, EscapeContext]:
-        tenant = conn.tenant or TenantId("")
-        root = self.gate.escaper(conn)
-        if not root:
-            raise PolicyError(Reason.NO_ESCAPER, f"tenant {tenant}")
-        user = conn.user.name if conn.user else ""
-        return root, EscapeContext(tenant, target, conn.client.ip, user, protocol, conn.conn_id)  # type: ignore[arg-type]
-
     async def close(self) -> None:
         self.survey.close()
-        for service in self.icap.values():
-            await service.close()
-        await self.shared.close()
-        await self.signers.close()
+        await self.scanners.close()
+        await self.leaves.close()
         self.spool.close()
         self.registry.close()
         self.executor.shutdown(wait=False, cancel_futures=True)
-
-
-def _listener_tls(server: Server) -> ssl.SSLContext | None:
-    """TLS to the proxy itself: Mozilla's intermediate profile, HTTP/1.1 only."""
-    if not isinstance(server, HttpProxy) or server.tls is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3 if server.tls.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
-    context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(server.tls.certificate, server.tls.private_key)
-    return context
