@@ -83,7 +83,7 @@ class Forge:
         tenant, floor = conn.tenant or TenantId(""), self._floors(conn)
         conn.client_tls = notes = _shown(client.sni or "", leaf, cache.authority, self._clock.now())
         notes.action = UNTRUSTED_CA if cache is self._untrusted.get(tenant) else ""
-        scope = scope_of(tenant, notes.ca_sha256, profile, floor)
+        scope = scope_of(tenant, notes.ca_sha256, profile, floor, cache.withdrawn.mark)
         data.ssl_conn = self._tickets.connection(leaf.context.at(floor), scope, conn.hello.ticket if conn.hello else b"")
         data.ssl_conn.set_app_data({"alpn": self._protocols(tenant, data.context.server)})
 

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -18,12 +18,13 @@ from certs.leaf import DEFAULT_DAYS, LeafKey, sign_leaf
 from certs.profile import LeafProfile
 from certs.publication import Publication
 from certs.shared_keys import SharedKeys
+from certs.withdrawn import Withdrawn
 
 
 @dataclass(frozen=True, slots=True)
 class Seat:
     """An authority at work. ``leaf_days``: how long its leaves live at most. ``publication``: where they can be revoked.
-    ``ttl``: seconds that who signs for several remembers a leaf.
+    ``ttl``: seconds that who signs for several remembers a leaf. ``withdrawn``: its leaves that were revoked.
 
     ``slow``: its key takes its time, in a token; it signs in a thread, while others are answered.
     """
@@ -33,6 +34,7 @@ class Seat:
     publication: Publication | None = None
     ttl: float = 86_400.0
     slow: bool = False
+    withdrawn: Withdrawn = field(default_factory=Withdrawn)
 
 
 def random_serial() -> int:
@@ -76,7 +78,7 @@ class Mint:
         seat = self._seats.get(authority)
         if seat is None:
             raise InternalError(Reason.INTERNAL_ERROR, f"no CA with the fingerprint {authority[:16]} signs here")
-        key = new_ecdsa_key() if profile.ecdsa else await self._rsa_key(authority)
+        key = new_ecdsa_key() if profile.ecdsa else await self._rsa_key(seat)
         certificate = await self._signed(seat, profile, key)
         _must_be_a_leaf(certificate)
         return Issued(certificate, key, self._clock.now())
@@ -89,12 +91,14 @@ class Mint:
     def _sign(self, seat: Seat, profile: LeafProfile, key: LeafKey) -> x509.Certificate:
         return sign_leaf(seat.authority, profile, key, self._clock, self._serial(), seat.leaf_days, seat.publication)
 
-    async def _rsa_key(self, authority: str) -> LeafKey:
+    async def _rsa_key(self, seat: Seat) -> LeafKey:
+        authority = seat.authority.fingerprint
         async with self._rsa_turn:
-            key = self._rsa_keys.take(authority)
+            seat.withdrawn.refresh()
+            key = self._rsa_keys.take(authority, seat.withdrawn.mark)
             if key is None:
                 key = await asyncio.get_running_loop().run_in_executor(self._executor, new_rsa_key)
-                self._rsa_keys.keep(authority, key)
+                self._rsa_keys.keep(authority, key, seat.withdrawn.mark)
             return key
 
 

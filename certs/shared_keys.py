@@ -19,25 +19,26 @@ LIFE = 3600.0
 @dataclass(slots=True)
 class _Kept:
     key: LeafKey
+    mark: str
     made: float
     leaves: int = 1
 
 
 class SharedKeys:
-    """By fingerprint of the CA."""
+    """By fingerprint of the CA. ``mark``: another one after each of its revocations, for the key may be why."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._kept: dict[str, _Kept] = {}
 
-    def take(self, authority: str) -> LeafKey | None:
+    def take(self, authority: str, mark: str = "") -> LeafKey | None:
         """A key for one more leaf of this CA, or None when a new one has to be made."""
         kept = self._kept.get(authority)
-        if kept is None or kept.leaves >= LEAVES or self._clock.monotonic() - kept.made >= LIFE:
+        if kept is None or kept.mark != mark or kept.leaves >= LEAVES or self._clock.monotonic() - kept.made >= LIFE:
             return None
         kept.leaves += 1
         return kept.key
 
-    def keep(self, authority: str, key: LeafKey) -> None:
+    def keep(self, authority: str, key: LeafKey, mark: str = "") -> None:
         """A new key, which one leaf has already."""
-        self._kept[authority] = _Kept(key, self._clock.monotonic())
+        self._kept[authority] = _Kept(key, mark, self._clock.monotonic())

@@ -54,9 +54,12 @@ def tickets(keys: TicketKeys) -> Tickets:
 
 
 @lru_cache(maxsize=4096)
-def scope_of(tenant: str, ca_sha256: str, profile: LeafProfile, floor: ClientFloor = DEFAULT_FLOOR) -> bytes:
+def scope_of(
+    tenant: str, ca_sha256: str, profile: LeafProfile, floor: ClientFloor = DEFAULT_FLOOR, revocations: str = ""
+) -> bytes:
     """OpenSSL refuses a ticket whose session was opened under another scope (SSL_CTX_set_session_id_context(3)): so a client
     is never taken back on the word of another tenant, another CA, or another leaf than the one it would be shown now, nor
-    with a cipher suite that is not accepted any more."""
-    words = (tenant, ca_sha256, floor.min_version, *floor.ciphers)
+    with a cipher suite that is not accepted any more. ``revocations``: another one after each (``Withdrawn.mark``), for a
+    session may have been opened under a leaf that has been revoked since."""
+    words = (tenant, ca_sha256, revocations, floor.min_version, *floor.ciphers)
     return hashlib.sha256(b"\0".join((*(word.encode() for word in words), profile.to_bytes()))).digest()

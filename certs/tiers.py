@@ -21,6 +21,7 @@ from certs.leaf import alternative_names
 from certs.profile import LeafProfile
 from certs.sealing import OVERHEAD, KeyRing
 from certs.signer import Signer
+from certs.withdrawn import Withdrawn
 
 MAX_VALUE = MAX_CERTIFICATE + MAX_KEY + OVERHEAD + 64
 LOCK = 1.0
@@ -71,6 +72,7 @@ class SharedLeaves:
 
     ``scope``: the tenants whose authority it is; together with its fingerprint it stands in every key, and what is sealed for
     one key cannot be opened under another. ``ttl``: how long a leaf is shared. ``variant``: whatever else a leaf depends on.
+    ``withdrawn``: its leaves that were revoked; one that is found is replaced.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class SharedLeaves:
         clock: Clock | None = None,
         told: Told = lambda _: None,
         variant: bytes = b"",
+        withdrawn: Withdrawn | None = None,
     ) -> None:
         self._signer = signer
         self._store = store
@@ -94,6 +97,7 @@ class SharedLeaves:
         self._clock = clock or SystemClock()
         self._told = told
         self._variant = variant
+        self._withdrawn = withdrawn or Withdrawn()
 
     def place(self, profile: LeafProfile) -> str:
         """The key of a profile's leaf. The host is in it for those only who have our keys."""
@@ -155,6 +159,8 @@ class SharedLeaves:
             raise ValueError("a leaf for other names")
         if not issued.servable(self._clock.now(), self._ttl):
             raise ValueError("a leaf whose time is over")
+        if issued.certificate.serial_number in self._withdrawn:
+            raise ValueError("a leaf that was revoked")
         try:
             issued.certificate.verify_directly_issued_by(self._issuer)
         except (InvalidSignature, TypeError) as error:

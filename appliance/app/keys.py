@@ -1,6 +1,7 @@
 """Which process holds which CA's key, and how the others come to their leaves."""
 
 import socket
+from pathlib import Path
 from typing import Literal
 
 from appliance.app import rotation, untrusted
@@ -15,11 +16,13 @@ from appliance.telemetry.metrics import Metrics
 from certs.authority import Authority, PublicAuthority, load, load_public
 from certs.generations import Generations
 from certs.mint import Mint, Seat
+from certs.revocation_folder import RevocationFolder
 from certs.signer import Signer
 from certs.signing import place
 from certs.signing.client import SignerClient
 from certs.signing.wire import Kind
 from certs.tokens import Tokens
+from certs.withdrawn import Withdrawn
 
 
 def needs_signer(config: AppConfig) -> bool:
@@ -31,16 +34,18 @@ def seats(config: AppConfig, held: Literal["process", "in_process"], tokens: Tok
     """The CAs whose key is held in this way, with their keys. Raises ConfigError when one must not sign."""
     tokens = tokens or Tokens()
     held_here = [ca for ca in config.ca if ca.signer == held]
-    seats = [_seat(ca, each) for ca in held_here for each in _with_keys(config, ca, tokens)]
+    pki = StatePaths(config.state_dir).pki
+    seats = [_seat(ca, each, pki) for ca in held_here for each in _with_keys(config, ca, tokens)]
     # the keys of forward-untrust CAs are nobody's treasure, yet they, too, stay with the signer where there is one
     if (held == "process") is needs_signer(config):
         seats += [Seat(each, ttl=untrusted.LEAF_TTL) for each in untrusted.authorities(config)]
     return seats
 
 
-def _seat(ca: Ca, signing: Authority) -> Seat:
+def _seat(ca: Ca, signing: Authority, pki: Path) -> Seat:
     slow = ca.pkcs11 is not None
-    return Seat(signing, ca.leaf_days, publication_of(ca, signing), ca.leaf_cache_ttl, slow)
+    withdrawn = Withdrawn(RevocationFolder.of(pki, signing.fingerprint).revoked)
+    return Seat(signing, ca.leaf_days, publication_of(ca, signing), ca.leaf_cache_ttl, slow, withdrawn)
 
 
 def _with_keys(config: AppConfig, ca: Ca, tokens: Tokens) -> list[Authority]:

@@ -3,8 +3,10 @@
 from addons.overlap import Overlap
 from appliance.app import rotation
 from appliance.app.keys import Signers, public_authorities
+from appliance.app.paths import StatePaths
 from appliance.app.ready_clients import ReadyClients
 from appliance.app.shared_leaves import SharedTier
+from appliance.app.withdrawals import Withdrawals
 from appliance.config.ca import Ca
 from appliance.config.root import AppConfig
 from appliance.domain.clock import Clock
@@ -25,6 +27,7 @@ class Leaves:
         """The CAs that sign now, by name."""
         self.signers = Signers(config, metrics, clock)
         self._shared = SharedTier(config, metrics, clock)
+        self._withdrawals = Withdrawals()
         self.by_ca = {ca.name: self._cache(ca, self.authorities[ca.name]) for ca in config.ca}
         self.by_tenant = {TenantId(tenant.tenant_id): self.by_ca[tenant.ca] for tenant in config.tenant}
         self.same_key = self._same_key()
@@ -44,14 +47,16 @@ class Leaves:
         """For the heartbeat."""
         self.signers.sample(health)
         self._shared.sample(health)
+        self._withdrawals.sample(health)
 
     async def close(self) -> None:
         await self._shared.close()
         await self.signers.close()
 
     def _cache(self, ca: Ca, authority: PublicAuthority) -> LeafCache:
-        signer = self._shared.around(self.signers.by_ca[ca.name], ca, authority)
-        return LeafCache(authority, ca.leaf_cache_size, ca.leaf_cache_ttl, self._clock, signer=signer)
+        withdrawn = self._withdrawals.of(StatePaths(self._config.state_dir).pki, authority.fingerprint)
+        signer = self._shared.around(self.signers.by_ca[ca.name], ca, authority, withdrawn)
+        return LeafCache(authority, ca.leaf_cache_size, ca.leaf_cache_ttl, self._clock, signer=signer, withdrawn=withdrawn)
 
     def _same_key(self) -> frozenset[TenantId]:
         """The tenants whose leaves follow the origin's kind of key."""

@@ -15,6 +15,7 @@ from certs.authority import PublicAuthority
 from certs.redis_store import RedisServer, RedisStore
 from certs.signer import Signer
 from certs.tiers import Found, SharedLeaves
+from certs.withdrawn import Withdrawn
 
 MAX_SCOPE = 64
 
@@ -31,13 +32,14 @@ class SharedTier:
             self._ring = sealing.load(StatePaths(config.state_dir).leaf_cache_key)
             self._store = RedisStore(server(config.redis), clock, self._operated)
 
-    def around(self, signer: Signer, ca: Ca, authority: PublicAuthority) -> Signer:
+    def around(self, signer: Signer, ca: Ca, authority: PublicAuthority, withdrawn: Withdrawn | None = None) -> Signer:
         """The signer with the tier before it."""
         if self._store is None:
             return signer
         return SharedLeaves(
             signer, self._store, self._ring, authority, scope(self._tenants[ca.name]), ca.leaf_cache_ttl, self._clock,
             self._found, variant=repr((ca.leaf_days, publication_of(ca, authority))).encode(),
+            withdrawn=withdrawn,
         )  # fmt: skip
 
     def start(self) -> None:

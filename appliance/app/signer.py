@@ -11,6 +11,7 @@ from appliance.app.keys import seats
 from appliance.app.parts import drain_seconds, stop_on
 from appliance.app.paths import StatePaths
 from appliance.app.publishing import Publisher
+from appliance.app.withdrawals import Withdrawals
 from appliance.config.root import AppConfig
 from appliance.domain.clock import SystemClock
 from appliance.domain.errors import ConfigError
@@ -63,7 +64,9 @@ class _Process:
             logger.info("the signer's memory can be swapped out: %s", self._not_locked)
         clock, self._tokens = SystemClock(), Tokens()
         held = seats(config, "process", self._tokens)
-        self._desk = LeafDesk(Mint(held, clock), {seat.authority.fingerprint: seat.ttl for seat in held}, clock, self._told)
+        self._withdrawals = Withdrawals({seat.authority.fingerprint: seat.withdrawn for seat in held})
+        ttl = {seat.authority.fingerprint: seat.ttl for seat in held}
+        self._desk = LeafDesk(Mint(held, clock), ttl, clock, self._told, withdrawn=self._withdrawals.by_ca)
         self._publisher = Publisher(StatePaths(config.state_dir).pki, [seat.authority for seat in held], clock)
         self.server = SignerServer(sock, {Kind.LEAF: self._desk.answer, Kind.FIND: self._desk.find})
 
@@ -75,6 +78,7 @@ class _Process:
         self.metrics.set("arcus_signer_remembered", value=len(self._desk))
         self.metrics.set("arcus_signer_connections_active", value=self.server.connections)
         self._publisher.sample(health)
+        self._withdrawals.sample(health)
         health.set("tokens", State.UNHEALTHY if self._tokens.trouble else State.OK, self._tokens.trouble)
         health.set("memory", State.OK, self._not_locked or "locked")
 

@@ -51,7 +51,8 @@ def revoke(
     """Put a forged certificate on the CRL of its CA, and have OCSP say so.
 
     OCSP says so at once, the CRL within seconds where the appliance runs. Clients that asked before may rely on what
-    they were told for a day (OCSP) or a week (CRL). It cannot be taken back.
+    they were told for a day (OCSP) or a week (CRL). Within seconds the next connection gets another certificate. It cannot
+    be taken back.
     """
     from appliance.domain.clock import SystemClock
     from certs.revoked import Revoked, add, parse_serial

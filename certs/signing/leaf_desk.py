@@ -20,6 +20,7 @@ from certs.issued import Issued
 from certs.profile import LeafProfile
 from certs.signer import Signer
 from certs.signing.wire import MAX_BODY
+from certs.withdrawn import Withdrawn
 
 FINGERPRINT = 32
 MAX_LEAVES = 10_000
@@ -35,6 +36,8 @@ type Told = Callable[[str], None]
 @dataclass(frozen=True, slots=True)
 class _Kept:
     answer: bytes
+    authority: str
+    serial: int
     names: tuple[str, ...]
     fingerprint: str
     issued_until: float
@@ -87,7 +90,8 @@ def _wanted(text: str) -> "Callable[[_Kept], bool]":
 
 
 class LeafDesk:
-    """``ttl``: for each authority, by fingerprint, how many seconds a leaf is handed out again."""
+    """``ttl``: for each authority, by fingerprint, how many seconds a leaf is handed out again.
+    ``withdrawn``: in the same way, its leaves that were revoked. They are not handed out."""
 
     def __init__(
         self,
@@ -98,6 +102,7 @@ class LeafDesk:
         *,
         max_leaves: int = MAX_LEAVES,
         max_bytes: int = MAX_BYTES,
+        withdrawn: Mapping[str, Withdrawn] | None = None,
     ) -> None:
         self._mint = mint
         self._ttl = ttl
@@ -105,6 +110,7 @@ class LeafDesk:
         self._told = told
         self._max_leaves = max_leaves
         self._max_bytes = max_bytes
+        self._withdrawn = withdrawn or {}
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
         self._pending: dict[bytes, asyncio.Task[bytes]] = {}
         self.held = 0
@@ -144,7 +150,7 @@ class LeafDesk:
         try:
             issued = await self._mint.leaf(authority, profile)
             answer = issued.to_bytes()
-            self._keep(key, answer, profile.names, issued, issued.until(self._ttl.get(authority, 0.0)))
+            self._keep(key, answer, authority, profile.names, issued)
             return answer
         finally:
             del self._pending[key]
@@ -153,18 +159,29 @@ class LeafDesk:
         kept = self._kept.get(key)
         if kept is None:
             return None
-        if self._clock.now() >= kept.issued_until or self._clock.monotonic() >= kept.stays_until:
+        over = self._clock.now() >= kept.issued_until or self._clock.monotonic() >= kept.stays_until
+        if over or self._revoked(kept):
             self._forget(key)
             return None
         self._kept.move_to_end(key)
         return kept.answer
 
-    def _keep(self, key: bytes, answer: bytes, names: tuple[str, ...], issued: Issued, until: float) -> None:
+    def _revoked(self, kept: _Kept) -> bool:
+        withdrawn = self._withdrawn.get(kept.authority)
+        if withdrawn is None:
+            return False
+        # looked at for each question: a worker that has read the list must not be given the same leaf again
+        withdrawn.refresh()
+        return kept.serial in withdrawn
+
+    def _keep(self, key: bytes, answer: bytes, authority: str, names: tuple[str, ...], issued: Issued) -> None:
+        until = issued.until(self._ttl.get(authority, 0.0))
         life = until - self._clock.now()
         if life <= 0:
             return
-        fingerprint = certificate_sha256(issued.certificate)
-        self._kept[key] = _Kept(answer, names, fingerprint, until, self._clock.monotonic() + life)
+        fingerprint, serial = certificate_sha256(issued.certificate), issued.certificate.serial_number
+        stays = self._clock.monotonic() + life
+        self._kept[key] = _Kept(answer, authority, serial, names, fingerprint, until, stays)
         self.held += len(answer)
         while len(self._kept) > self._max_leaves or self.held > self._max_bytes:
             self._forget(next(iter(self._kept)))

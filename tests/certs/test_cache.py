@@ -12,6 +12,8 @@ from certs.cache import LeafCache
 from certs.issued import Issued
 from certs.mint import Mint, Seat
 from certs.profile import LeafProfile
+from certs.revoked import Revoked, add
+from certs.withdrawn import Withdrawn
 from tests.certs import forge_origin as forge
 from tests.certs.forge_origin import CA, NOW
 
@@ -226,3 +228,52 @@ async def test_a_leaf_that_was_made_for_another_is_counted_and_kept_for_the_rest
     assert cache.peek(profile("a.test"))
     clock.advance(1)
     assert cache.peek(profile("a.test")) is None
+
+
+@pytest.mark.security
+async def test_c12_a_leaf_that_was_revoked_is_not_served_again(clock, tmp_path):
+    withdrawn = Withdrawn(tmp_path / "revoked.json")
+    cache = LeafCache(new_authority(), 10, 3600, clock, withdrawn=withdrawn)
+    first, other = await cache.get(profile("a.test")), await cache.get(profile("b.test"))
+    add(tmp_path / "revoked.json", Revoked(first.serial, 1))
+    withdrawn.refresh()
+    assert cache.peek(profile("a.test")) is None
+    assert cache.ready(profile("a.test")) is None
+    second = await cache.get(profile("a.test"))
+    assert second.serial != first.serial
+    assert second.key.public_key() != first.key.public_key()
+    assert cache.ready(profile("b.test")) is other
+
+
+@pytest.mark.security
+async def test_c12_a_leaf_that_was_revoked_on_its_way_is_asked_for_again_and_never_served(clock, tmp_path):
+    authority, file = new_authority(), tmp_path / "revoked.json"
+    own = Mint([Seat(authority)], clock)
+    issued = [await own.leaf(authority.fingerprint, profile("a.test")) for _ in range(2)]
+    add(file, Revoked(issued[0].certificate.serial_number, 1))
+    given = [issued[0], issued[1], issued[0], issued[0]]
+
+    class Late:
+        async def leaf(self, _authority: str, _profile: LeafProfile) -> Issued:
+            return given.pop(0)
+
+    cache = LeafCache(authority.public, 10, 3600, clock, signer=Late(), withdrawn=Withdrawn(file))
+    assert (await cache.get(profile("a.test"))).serial == issued[1].certificate.serial_number
+    cache.clear()
+    with pytest.raises(InternalError, match="revoked"):
+        await cache.get(profile("a.test"))
+    assert len(cache) == 0
+
+
+@pytest.mark.security
+async def test_c12_the_key_of_rsa_leaves_is_given_to_no_more_of_them_after_a_revocation(clock, tmp_path):
+    authority, file = new_authority(), tmp_path / "revoked.json"
+    own = Mint([Seat(authority, withdrawn=Withdrawn(file))], clock)
+    hosts = ("a.test", "b.test", "c.test")
+    keys = []
+    for host in hosts:
+        leaf = await own.leaf(authority.fingerprint, profile(host, ecdsa=False))
+        keys.append(leaf.key.public_key())
+        if host == "b.test":
+            add(file, Revoked(leaf.certificate.serial_number, 1))
+    assert keys[0] == keys[1] != keys[2]

@@ -89,8 +89,9 @@ def test_workers_without_common_keys_accept_their_own_alone(leaf: Leaf, ticking:
 @pytest.mark.parametrize("tls12", [False, True], ids=["TLS 1.3", "TLS 1.2"])
 @pytest.mark.parametrize("scope", [
     scope_of("b", "ca", PROFILE), scope_of("a", "other", PROFILE), scope_of("a", "ca", LeafProfile.for_host("other.test")),
-    scope_of("a", "ca", replace(PROFILE, not_after=2e9)), scope_of("a", "ca", PROFILE, ClientFloor("1.3")), b"",
-], ids=["tenant", "ca", "host", "another certificate", "floor", "none"])  # fmt: skip
+    scope_of("a", "ca", replace(PROFILE, not_after=2e9)), scope_of("a", "ca", PROFILE, ClientFloor("1.3")),
+    scope_of("a", "ca", PROFILE, revocations="1"), b"",
+], ids=["tenant", "ca", "host", "another certificate", "floor", "a revocation", "none"])  # fmt: skip
 def test_tls_12_a_ticket_is_good_for_its_tenant_ca_and_leaf_alone(
     leaf: Leaf, holder: SeedHolder, ticking: ManualClock, scope: bytes, tls12: bool
 ) -> None:

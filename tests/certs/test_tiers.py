@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,8 +16,10 @@ from certs.authority import Authority
 from certs.issued import Issued
 from certs.mint import Mint, Seat
 from certs.profile import LeafProfile
+from certs.revoked import Revoked, add
 from certs.sealing import KEY, KeyRing
 from certs.tiers import MAX_VALUE, Away, Found, SharedLeaves
+from certs.withdrawn import Withdrawn
 from tests.certs import forge_origin as forge
 from tests.certs.forge_origin import NOW
 from tests.certs.test_cache import new_authority, profile
@@ -62,7 +65,7 @@ class Node:
     """A machine: its own signer in front of the tier. ``signed`` counts."""
 
     def __init__(
-        self, store: Memory, authority: Authority, clock: ManualClock, scope: str = "a", key: bytes = b"k" * KEY, **more: bytes
+        self, store: Memory, authority: Authority, clock: ManualClock, scope: str = "a", key: bytes = b"k" * KEY, **more: Any
     ) -> None:
         self.authority, self.signed, self.told = authority, 0, list[Found]()
         self.mint = Mint([Seat(authority)], clock)
@@ -268,3 +271,17 @@ def test_any_octets_in_the_store_are_replaced(data):
         assert (await node.get()).fresh
 
     asyncio.run(ask())
+
+
+@pytest.mark.security
+async def test_c12_a_shared_leaf_that_was_revoked_is_replaced(store, ca, clock, tmp_path):
+    withdrawn = Withdrawn(tmp_path / "revoked.json")
+    node = Node(store, ca, clock, withdrawn=withdrawn)
+    first = await node.get()
+    add(tmp_path / "revoked.json", Revoked(first.certificate.serial_number, 1))
+    withdrawn.refresh()
+    store.locks.clear()
+    second = await node.get()
+    assert second.certificate.serial_number != first.certificate.serial_number
+    assert node.told == [Found.MISS, Found.REJECTED]
+    assert (await Node(store, ca, clock, withdrawn=withdrawn).get()).certificate == second.certificate

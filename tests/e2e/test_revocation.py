@@ -36,13 +36,18 @@ def arcus(request, tmp_path_factory: pytest.TempPathFactory, web: WebServer) -> 
 
 @pytest.fixture
 def leaf(arcus: Running, web: WebServer, tmp_path: Path) -> x509.Certificate:
+    found = served(arcus, web)
+    (tmp_path / "leaf.pem").write_bytes(found.public_bytes(Encoding.PEM))
+    return found
+
+
+def served(arcus: Running, web: WebServer) -> x509.Certificate:
+    """The leaf that the next connection is shown."""
     with (
         sockets.connect(arcus.port("explicit"), f"origin.test:{web.tls_port}") as tunnel,
         sockets.tls(tunnel, "origin.test", arcus.ca()) as sock,
     ):
-        found = x509.load_der_x509_certificate(sock.getpeercert(binary_form=True) or b"")
-    (tmp_path / "leaf.pem").write_bytes(found.public_bytes(Encoding.PEM))
-    return found
+        return x509.load_der_x509_certificate(sock.getpeercert(binary_form=True) or b"")
 
 
 def openssl(*words: object) -> str:
@@ -83,6 +88,17 @@ def test_a_leaf_is_good_until_it_is_revoked(arcus: Running, leaf: x509.Certifica
     (tmp_path / "crl.pem").write_bytes(x509.load_der_x509_crl(arcus.curl(where["crl"]).body).public_bytes(Encoding.PEM))
     checked = openssl("verify", "-crl_check", "-CAfile", arcus.ca(), "-CRLfile", tmp_path / "crl.pem", tmp_path / "leaf.pem")
     assert "certificate revoked" in checked
+
+
+@pytest.mark.security
+def test_c12_after_a_revocation_no_worker_serves_the_leaf_any_more(
+    arcus: Running, web: WebServer, leaf: x509.Certificate
+) -> None:
+    revoke(arcus, f"{leaf.serial_number:x}")
+    wait_until(lambda: served(arcus, web).serial_number != leaf.serial_number, what="another leaf")
+    again = {served(arcus, web).serial_number for _ in range(20)}
+    assert leaf.serial_number not in again
+    assert served(arcus, web).public_key() != leaf.public_key()
 
 
 def revoke(arcus: Running, serial: str) -> None:

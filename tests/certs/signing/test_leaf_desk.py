@@ -12,8 +12,10 @@ from certs.fingerprint import certificate_sha256
 from certs.issued import Issued
 from certs.mint import Mint, Seat
 from certs.profile import LeafProfile
+from certs.revoked import Revoked, add
 from certs.signing.leaf_desk import LeafDesk, found_answer, leaf_question, read_found, read_leaf
 from certs.signing.wire import MAX_BODY
+from certs.withdrawn import Withdrawn
 from tests.certs.forge_origin import NOW
 from tests.certs.test_cache import new_authority, profile
 
@@ -178,3 +180,17 @@ async def test_tls_15_an_answer_is_bounded(place):
     assert 100 < len(read_found(body)) < 1000
     with pytest.raises(ValueError):
         read_found(body[:-1])
+
+
+@pytest.mark.security
+async def test_c12_a_revoked_leaf_is_forgotten_with_the_next_question(clock, tmp_path):
+    authority, file = new_authority(), tmp_path / "revoked.json"
+    known = {authority.fingerprint: Withdrawn(file)}
+    desk = LeafDesk(Mint([Seat(authority)], clock), {authority.fingerprint: TTL}, clock, withdrawn=known)
+    question = leaf_question(authority.fingerprint, profile("a.test"))
+    first = read_leaf(await desk.answer(question))
+    assert read_leaf(await desk.answer(question)).certificate == first.certificate
+    add(file, Revoked(first.certificate.serial_number, 1))
+    second = read_leaf(await desk.answer(question))
+    assert second.certificate.serial_number != first.certificate.serial_number
+    assert len(desk) == 1
