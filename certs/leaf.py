@@ -13,8 +13,7 @@ from appliance.domain.reason import Reason
 from appliance.domain.target import parse_ip
 from certs.authority import Authority
 from certs.nursery import signature_hash
-from certs.profile import MAX_COMMON_NAME
-from certs.profile import LeafProfile as LeafProfile
+from certs.profile import MAX_COMMON_NAME, LeafProfile
 from certs.publication import Publication
 
 type LeafKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
