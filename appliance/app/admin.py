@@ -141,6 +141,7 @@ class _Process:
                 portal=PortalNames.of(config.portal).name,
                 households={str(key): home for key, home in households(config, offered).items()},
                 exclusions=self.learning.desk,
+                readiness=self._readiness.of,
             )
         )
 

@@ -61,6 +61,11 @@ class ReadinessKeeper:
         cas = frozenset(each for under_way in self.rotations for each in (under_way.current, under_way.upcoming))
         return [EncounterSink(cas, CaEncounters(self._store).add)] if cas else []
 
+    def of(self, ca: str) -> Readiness | None:
+        """Of all tenants that share the CA; None when it is not being replaced. Raises StoreError."""
+        found = next((each for each in self.rotations if each.ca == ca), None)
+        return None if found is None else report(self._store, found, self._clock.now())
+
     def sample(self, metrics: Metrics, health: HealthWriter) -> None:
         """For the heartbeat: gauges, and the list that the workers read."""
         trouble = ""

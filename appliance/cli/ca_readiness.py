@@ -12,16 +12,11 @@ from appliance.cli.ca_choice import TenantOption, generations, of_tenant
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json, table
 from appliance.config.ca import Ca
 from appliance.config.root import AppConfig
+from appliance.domain.readiness import MEANING
 
 if TYPE_CHECKING:
     from appliance.domain.readiness import Readiness
     from appliance.storage.sqlite import SqliteStore
-
-MEANING = {
-    "ready": "has accepted the next CA",
-    "refused": "was shown the next CA and refused it",
-    "unseen": "has not been shown the next CA",
-}
 
 
 def register(app: typer.Typer) -> None:

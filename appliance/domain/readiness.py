@@ -2,9 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 FRESH = 14 * 86_400.0
 """Seconds after which a client that has not come again is no longer waited for."""
+
+MEANING: Final = {
+    "ready": "has accepted the next CA",
+    "refused": "was shown the next CA and refused it",
+    "unseen": "has not been shown the next CA",
+}
+"""The states of a client, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,10 @@ class Readiness:
     @property
     def missing(self) -> tuple[Client, ...]:
         return tuple(client for client in self.clients if client.state != "ready")
+
+    def of(self, tenant: str) -> "Readiness":
+        """The same of one of the tenants that share the CA."""
+        return Readiness(tuple(client for client in self.clients if client.tenant == tenant))
 
 
 def readiness(encounters: Iterable[Encounter], current: str, upcoming: str, now: float) -> Readiness:

@@ -16,6 +16,7 @@ from appliance.web.exclusions import ExclusionPages
 from appliance.web.guard import KnownHost, SafeHeaders, SameOrigin
 from appliance.web.install import InstallPages
 from appliance.web.login import START, LoginPages
+from appliance.web.readiness import ReadinessPages
 from appliance.web.revocation import RevocationPages
 from appliance.web.services import Services
 from appliance.web.sessions import Sessions
@@ -58,6 +59,7 @@ def routes(services: Services, answers: Answers, sessions: Sessions, audit: Audi
     """Every path there is; docs/admin.md names them all, and a test fails for one that is not there."""
     login, system = LoginPages(answers, sessions, services.verifier), SystemPages(services)
     tenants, static, install = TenantPages(services, answers), StaticFiles(answers), InstallPages(services, answers)
+    readiness = ReadinessPages(services, answers)
     return [
         Route("/", _start),
         Route("/login", login.form, methods=["GET"]),
@@ -71,11 +73,14 @@ def routes(services: Services, answers: Answers, sessions: Sessions, audit: Audi
         Route("/tenants.json", tenants.list_json),
         Route("/tenants/{tenant_id}/install", install.page),
         Route("/tenants/{tenant_id}/install/{file}", install.file),
+        Route("/tenants/{tenant_id}/readiness", readiness.page),
+        Route("/tenants/{tenant_id}/readiness.json", readiness.json),
         Route("/ca/{file}", tenants.certificate),
         *_exclusions(services, answers),
         Route("/api/v1/audit", audit.list_json),
         Route("/api/v1/audit/{event_id}", audit.event_json),
         Route("/api/v1/tenants", tenants.list_json),
+        Route("/api/v1/tenants/{tenant_id}/readiness", readiness.json),
         Route("/health", system.health),
         Route("/ready", system.ready),
         Route("/metrics", system.metrics),

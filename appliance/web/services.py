@@ -7,6 +7,7 @@ from typing import Protocol
 from appliance.audit.query.filter import AuditQuery
 from appliance.control.token import Verifier
 from appliance.domain.clock import Clock, SystemClock
+from appliance.domain.readiness import Readiness
 from appliance.portal.files import Household
 from appliance.telemetry.health import Health
 from appliance.web.exclusions import ExclusionDesk
@@ -74,6 +75,8 @@ class Services:
     workers: tuple[str, ...] = ()
     revocations: Revocations | None = None
     exclusions: ExclusionDesk | None = None
+    readiness: Callable[[str], Readiness | None] = lambda _: None
+    """By the name of a CA: who accepts the one that will follow; None when none does. May block; raises StoreError."""
     draining: Callable[[], bool] = lambda: False
     portal: str = ""
     """The fixed name of the pages that clients see; empty without them."""
