@@ -1,37 +1,16 @@
-"""Exclusions, joined: who may learn what, and the snapshot by which the admin process tells the workers."""
+"""Exclusions in the traffic path, and the snapshot by which the admin process tells the workers of learned ones.
+
+Nothing here leads to the database or its libraries: workers have no use for them, in memory or at their start.
+"""
 
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from appliance.config.root import AppConfig
-from appliance.domain.clock import SystemClock
 from appliance.domain.exclusion import MAX_SNAPSHOT, Learned, from_snapshot, to_snapshot
-from appliance.learning.desk import Desk
-from appliance.learning.tenants import TenantRules
 from appliance.policy.decrypt import compile_lists
-from appliance.policy.exclusions import Exclusions, Veto, compile_exclusions
-from appliance.storage.exclusions import ExclusionStore
-
-
-def tenant_rules(config: AppConfig) -> dict[str, TenantRules]:
-    """By tenant; tenants that decrypt nothing have nothing to exclude."""
-    auditors = {auditor.name: auditor.tls_interception for auditor in config.auditor}
-    lists = compile_lists(config.host_list)
-    return {
-        tenant.tenant_id: TenantRules(interception.exclusions.learn, Veto(tenant, interception, lists).why)
-        for tenant in config.tenant
-        if (interception := auditors[tenant.auditor]) is not None
-    }
-
-
-def learns(config: AppConfig) -> bool:
-    """Whether any tenant learns."""
-    return any(rules.learning.mode != "off" for rules in tenant_rules(config).values())
-
-
-def desk(config: AppConfig, store: ExclusionStore) -> Desk:
-    return Desk(store, tenant_rules(config), SystemClock())
+from appliance.policy.exclusions import Exclusions, compile_exclusions
 
 
 def exclusions(config: AppConfig, draw: Callable[[], float]) -> Exclusions:

@@ -3,13 +3,17 @@
 import asyncio
 import logging
 
-from appliance.app.exclusions import SnapshotWriter, desk, learns, tenant_rules
+from appliance.app.exclusions import SnapshotWriter
 from appliance.app.paths import StatePaths
 from appliance.audit.sinks.base import Sink
 from appliance.config.root import AppConfig
 from appliance.domain.clock import SystemClock
+from appliance.learning.desk import Desk
 from appliance.learning.learner import Learner
 from appliance.learning.sink import LearningSink
+from appliance.learning.tenants import TenantRules
+from appliance.policy.decrypt import compile_lists
+from appliance.policy.exclusions import Veto
 from appliance.storage.exclusions import ExclusionStore
 from appliance.storage.sqlite import SqliteStore
 from appliance.telemetry.health import HealthWriter, State
@@ -17,6 +21,26 @@ from appliance.telemetry.health import HealthWriter, State
 logger = logging.getLogger(__name__)
 
 INTERVAL = 1.0
+
+
+def tenant_rules(config: AppConfig) -> dict[str, TenantRules]:
+    """By tenant; tenants that decrypt nothing have nothing to exclude."""
+    auditors = {auditor.name: auditor.tls_interception for auditor in config.auditor}
+    lists = compile_lists(config.host_list)
+    return {
+        tenant.tenant_id: TenantRules(interception.exclusions.learn, Veto(tenant, interception, lists).why)
+        for tenant in config.tenant
+        if (interception := auditors[tenant.auditor]) is not None
+    }
+
+
+def learns(config: AppConfig) -> bool:
+    """Whether any tenant learns."""
+    return any(rules.learning.mode != "off" for rules in tenant_rules(config).values())
+
+
+def desk(config: AppConfig, store: ExclusionStore) -> Desk:
+    return Desk(store, tenant_rules(config), SystemClock())
 
 
 class Learning:

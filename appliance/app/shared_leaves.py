@@ -1,6 +1,7 @@
 """The shared tier in a worker: Redis in front of whoever signs."""
 
 import hashlib
+from typing import TYPE_CHECKING
 
 from appliance.app.paths import StatePaths
 from appliance.app.publishing import publication_of
@@ -12,10 +13,12 @@ from appliance.telemetry.health import HealthWriter, State
 from appliance.telemetry.metrics import Metrics
 from certs import sealing
 from certs.authority import PublicAuthority
-from certs.redis_store import RedisServer, RedisStore
 from certs.signer import Signer
 from certs.tiers import Found, SharedLeaves
 from certs.withdrawn import Withdrawn
+
+if TYPE_CHECKING:
+    from certs.redis_store import RedisServer, RedisStore
 
 MAX_SCOPE = 64
 
@@ -29,8 +32,10 @@ class SharedTier:
         self._tenants = {ca.name: sorted(t.tenant_id for t in config.tenant if t.ca == ca.name) for ca in config.ca}
         self._store: RedisStore | None = None
         if config.redis is not None:
+            from certs import redis_store  # with a client library that most have no use for
+
             self._ring = sealing.load(StatePaths(config.state_dir).leaf_cache_key)
-            self._store = RedisStore(server(config.redis), clock, self._operated)
+            self._store = redis_store.RedisStore(server(config.redis), clock, self._operated)
 
     def around(self, signer: Signer, ca: Ca, authority: PublicAuthority, withdrawn: Withdrawn | None = None) -> Signer:
         """The signer with the tier before it."""
@@ -67,8 +72,10 @@ class SharedTier:
             self._metrics.observe("arcus_redis_seconds", operation, value=seconds)
 
 
-def server(node: Redis) -> RedisServer:
+def server(node: Redis) -> "RedisServer":
     """The server as the configuration names it. Raises OSError when the password cannot be read."""
+    from certs.redis_store import RedisServer
+
     password = read_password(node.password_file) if node.password_file else None
     return RedisServer(node.url, node.username, password, node.ca_file, node.timeout)
 

@@ -96,7 +96,7 @@ def add(
 @contextmanager
 def _desk(config: ConfigOption) -> "Iterator[Desk]":
     """The same desk as behind the pages; a running appliance takes the change within a few seconds."""
-    from appliance.app.exclusions import desk
+    from appliance.app.learning import desk
     from appliance.app.paths import StatePaths
     from appliance.domain.learning import ExclusionError
     from appliance.storage.exclusions import ExclusionStore
