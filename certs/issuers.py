@@ -71,6 +71,8 @@ class Issuers:
 async def _fetched(url: str, fetch: Fetch) -> Kept[tuple[x509.Certificate, ...]]:
     try:
         found = parse(await fetch(url))
+    except TimeoutError:  # the time of the connection that asked, which others' addresses may have used up: says nothing
+        return Kept((), 0.0)
     except Exception:  # nothing is what a broken address has; the chain's own verdict is told
         found = ()
     return Kept(found, TTL if found else FAILURE_TTL)

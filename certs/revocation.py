@@ -150,6 +150,8 @@ class Revocation:
     async def _fetched(self, url: str, fetch: Fetch) -> Kept[bytes]:
         try:
             data = await fetch(url, b"", "")
+        except TimeoutError:  # the time of the connection that asked was over: says nothing about the list
+            return Kept(b"", 0.0)
         except Exception:  # as above
             return Kept(b"", self.modes.failure_ttl)
         return Kept(data, min(self.modes.max_age, 3600.0) if len(data) <= MAX_LIST_KEPT else 0.0)

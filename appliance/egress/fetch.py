@@ -19,6 +19,8 @@ from appliance.egress.guard import EgressGuard
 MAX_REDIRECTS: Final = 2
 MAX_HEAD: Final = 16_384
 MAX_URL: Final = 2_048
+MAX_CHUNKS: Final = 16_384
+"""Servers write chunks of some kilobytes. Each costs time, and ten megabytes in chunks of a byte would cost minutes."""
 READ: Final = 65_536
 
 type Resolve = Callable[[ConnNotes, Target], Awaitable[tuple[str, ...]]]
@@ -128,6 +130,8 @@ async def _chunked(buffer: "_Buffer") -> bytes:
     while size := _size((await buffer.until(b"\r\n", 256)).partition(b";")[0].strip(), 16):
         total += size
         buffer.check(total)
+        if len(pieces) == MAX_CHUNKS:
+            raise FetchError("cut into too many pieces")
         pieces.append(await buffer.exactly(size))
         await buffer.exactly(2)
     return b"".join(pieces)
@@ -141,11 +145,13 @@ def _size(text: bytes, base: int) -> int:
 
 
 class _Buffer:
-    """What has arrived and is not consumed yet; never more than the limit and one read."""
+    """What has arrived and is not consumed yet; never more than the limit and one read. Consuming moves a mark and copies
+    nothing else, however small the pieces are that a server likes to send."""
 
     def __init__(self, reader: asyncio.StreamReader, limit: int) -> None:
         self._reader, self._limit = reader, limit
-        self._data = b""
+        self._data = bytearray()
+        self._at = 0
 
     def check(self, size: int) -> None:
         if size > self._limit:
@@ -153,32 +159,32 @@ class _Buffer:
 
     async def until(self, mark: bytes, limit: int) -> bytes:
         """Up to and without ``mark``, which is consumed."""
-        while mark not in self._data:
-            if len(self._data) > limit or not await self._more():
+        searched = 0
+        while (end := self._data.find(mark, self._at + searched)) < 0:
+            searched = max(0, len(self._data) - self._at - len(mark) + 1)
+            if searched > limit or not await self._more():
                 raise FetchError("cut short, or a line without an end")
-        found, _, self._data = self._data.partition(mark)
+        found = bytes(self._data[self._at : end])
+        self._at = end + len(mark)
         return found
 
     async def exactly(self, size: int) -> bytes:
         self.check(size)
-        pieces, missing = [self._data], size - len(self._data)
-        while missing > 0:
-            data = await self._reader.read(READ)
-            if not data:
+        while len(self._data) - self._at < size:
+            if not await self._more():
                 raise FetchError("cut short")
-            pieces.append(data)
-            missing -= len(data)
-        whole = b"".join(pieces)
-        self._data = whole[size:]
-        return whole[:size]
+        self._at += size
+        return bytes(self._data[self._at - size : self._at])
 
     async def rest(self) -> bytes:
-        self.check(len(self._data))
-        while await self._more():
-            self.check(len(self._data))
-        return self._data
+        while True:
+            self.check(len(self._data) - self._at)
+            if not await self._more():
+                return bytes(self._data[self._at :])
 
     async def _more(self) -> bool:
         data = await self._reader.read(READ)
+        del self._data[: self._at]
+        self._at = 0
         self._data += data
         return bool(data)

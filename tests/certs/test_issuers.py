@@ -135,6 +135,20 @@ async def test_c11_issuers_and_their_absence_are_remembered(trust):
         assert len(web.asked) == asked
 
 
+@pytest.mark.security
+async def test_c11_a_connection_without_time_left_spoils_an_address_for_nobody(trust):
+    """A server may name a slow address of its own first, and then one that others need."""
+    issuers, leaf = Issuers(ManualClock(0.0)), forge.issue(LEAF.but(extra=at("i")), forge.world().intermediate)
+
+    async def late(url: str) -> bytes:
+        raise TimeoutError
+
+    verdict, _ = await issuers.complete(trust, "origin.test", [leaf.certificate], gap(leaf), late)
+    assert verdict.reason is Reason.UPSTREAM_CERT_INCOMPLETE
+    verdict, _ = await completed(trust, leaf, Web(i=forge.world().intermediate.der), issuers)
+    assert verdict.reason is Reason.OK
+
+
 @given(st.binary(max_size=400), st.integers(0, 500))
 def test_c11_no_bytes_crash_the_parser(data, at):
     whole = forge.world().intermediate.der

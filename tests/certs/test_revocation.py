@@ -261,3 +261,19 @@ async def test_c18_an_answer_is_never_kept_longer_than_it_says():
     clock.advance(301)
     finding = await revocation.check(CHAIN, b"", web.fetch)
     assert finding.text.startswith("unknown")
+
+
+@pytest.mark.security
+async def test_c18_a_connection_without_time_left_hides_a_list_from_nobody():
+    revocation = Revocation(Modes(crl="soft"), ManualClock(NOW.timestamp()))
+    other = forge.issue(LONG.but(extra=(crl_at(LIST),), serial=0x78), ISSUER)
+
+    async def late(url: str, body: bytes, kind: str) -> bytes:
+        raise TimeoutError
+
+    async def prompt(url: str, body: bytes, kind: str) -> bytes:
+        return crl(SERIAL)
+
+    await revocation.check([other.certificate, ISSUER.certificate], b"", late)
+    finding = await revocation.check([LEAF_PAIR.certificate, ISSUER.certificate], b"", prompt)
+    assert finding.text == "revoked (crl)"

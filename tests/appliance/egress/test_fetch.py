@@ -15,7 +15,7 @@ from appliance.domain.notes import ConnNotes, EscapeNotes
 from appliance.domain.reason import Reason
 from appliance.domain.target import Target
 from appliance.egress.escaper import Dialed
-from appliance.egress.fetch import Fetcher, FetchError, parse_url
+from appliance.egress.fetch import MAX_CHUNKS, Fetcher, FetchError, parse_url
 from appliance.egress.guard import EgressGuard, OwnListeners
 
 CONN = ConnNotes(ClientFacts("10.0.0.7", 1, "in"))
@@ -155,6 +155,16 @@ async def test_an_answer_has_a_largest_size(answer: bytes, size: int, good: bool
     else:
         with pytest.raises(FetchError, match="more than"):
             await fetched(Web(answer), max_size=size)
+
+
+@pytest.mark.security
+async def test_an_answer_in_very_many_pieces_is_given_up() -> None:
+    def cut(pieces: int) -> bytes:
+        return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * pieces + b"0\r\n\r\n"
+
+    assert await fetched(Web(cut(MAX_CHUNKS)), max_size=100_000) == b"x" * MAX_CHUNKS
+    with pytest.raises(FetchError, match="too many pieces"):
+        await fetched(Web(cut(MAX_CHUNKS + 1)), max_size=100_000)
 
 
 @pytest.mark.parametrize(
