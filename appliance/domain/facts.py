@@ -23,6 +23,9 @@ class ClientFacts:
 _TLS13 = 0x0304
 # RFC 8446 section 4.2.3, and the suites of RFC 5289 and RFC 7905 that listeners serve
 _ECDSA_SIGNATURE = frozenset({0x0403})
+_ECDSA_SIGNATURES_TLS12 = frozenset({0x0403, 0x0503, 0x0603})
+"""Before TLS 1.3 a signature's hash says nothing about the curve."""
+_P256 = 0x0017
 _RSA_SIGNATURES = frozenset({0x0804, 0x0805, 0x0806})
 _ECDSA_SUITES = frozenset({0xC02B, 0xC02C, 0xCCA9})
 _RSA_SUITES = frozenset({0xC02F, 0xC030, 0xCCA8})
@@ -37,6 +40,7 @@ class HelloFacts:
     versions: tuple[int, ...] = ()
     ciphers: tuple[int, ...] = ()
     signature_algorithms: tuple[int, ...] = ()
+    groups: tuple[int, ...] = ()
     has_ech: bool = False
     ja3: str = ""
     ja4: str = ""
@@ -45,8 +49,14 @@ class HelloFacts:
 
     @property
     def accepts_ecdsa(self) -> bool:
-        """Whether a P-256 ECDSA leaf can be served: ecdsa_secp256r1_sha256 is 0x0403 (RFC 8446 section 4.2.3)."""
-        return self._accepts(_ECDSA_SIGNATURE, _ECDSA_SUITES)
+        """Whether a P-256 ECDSA leaf can be served: ecdsa_secp256r1_sha256 is 0x0403 (RFC 8446 section 4.2.3).
+
+        Before TLS 1.3 the client's groups are about certificates as well (RFC 8422 section 5.1.1).
+        """
+        if _TLS13 in self.versions:
+            return self._accepts(_ECDSA_SIGNATURE, _ECDSA_SUITES)
+        curve = not self.groups or _P256 in self.groups
+        return curve and self._accepts(_ECDSA_SIGNATURES_TLS12, _ECDSA_SUITES)
 
     @property
     def accepts_rsa(self) -> bool:

@@ -125,6 +125,7 @@ def _parse_body(message: bytes) -> HelloFacts:
         versions=traits.versions,
         ciphers=traits.ciphers,
         signature_algorithms=traits.signature_algorithms,
+        groups=traits.groups,
         has_ech=_EXT_ECH in extensions,
         ja3=traits.ja3,
         ja4=traits.ja4,
@@ -163,6 +164,7 @@ class _Traits:
     versions: tuple[int, ...]
     ciphers: tuple[int, ...]
     signature_algorithms: tuple[int, ...]
+    groups: tuple[int, ...]
     ja3: str
     ja4: str
 
@@ -174,10 +176,12 @@ def _traits(
 ) -> _Traits:  # fmt: skip
     """Remembered: to hash the two fingerprints cost more than all other parsing together."""
     ciphers, alpn, signatures = _u16s(suites), _protocols(protocols), _list16(algorithms)
+    curves = _list16(groups)
     versions = _supported_versions(supported) or (legacy_version,)
     kinds = tuple(kind for kind in kinds if not _is_grease(kind))
-    ja3 = _ja3(legacy_version, ciphers, kinds, _list16(groups), formats)
-    return _Traits(alpn, versions, ciphers, signatures, ja3, _ja4(max(versions), ciphers, kinds, protocols, signatures))
+    ja3 = _ja3(legacy_version, ciphers, kinds, curves, formats)
+    ja4 = _ja4(max(versions), ciphers, kinds, protocols, signatures)
+    return _Traits(alpn, versions, ciphers, signatures, curves, ja3, ja4)
 
 
 def _u16s(data: bytes) -> tuple[int, ...]:

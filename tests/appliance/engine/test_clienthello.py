@@ -40,6 +40,7 @@ def test_facts_of_a_real_hello() -> None:
     assert facts is not None
     assert (facts.sni, facts.alpn) == ("origin.test", ("h2", "http/1.1"))
     assert 0x0304 in facts.versions
+    assert 0x001D in facts.groups
     assert facts.accepts_ecdsa
     assert facts.ja4.startswith("t13d")
     assert facts.ja4.split("_")[0].endswith("h2")
