@@ -256,8 +256,8 @@ def _prune(connection: Connection, now: float) -> None:
     connection.execute(text("DELETE FROM tls_refusals WHERE created_at < :before"), before)
     connection.execute(text("DELETE FROM tls_acceptances WHERE seen_at < :before"), before)
     _most_recent(connection, "tls_acceptances", "tenant_id, client", "seen_at", HOSTS_PER_CLIENT)
-    for table, column, most in (("tls_refusals", "created_at", REFUSALS), ("tls_acceptances", "seen_at", ACCEPTANCES)):
-        _most_recent(connection, table, "1", column, most)
+    _fair_share(connection, "tls_refusals", "created_at", REFUSALS)
+    _fair_share(connection, "tls_acceptances", "seen_at", ACCEPTANCES)
     ended = "exclusions WHERE state IN ('expired', 'removed')"
     _most_recent(connection, ended, "tenant_id", "decided_at", ENDED)
     connection.execute(text("DELETE FROM exclusion_history WHERE exclusion_id NOT IN (SELECT id FROM exclusions)"))
@@ -269,3 +269,22 @@ def _most_recent(connection: Connection, rows: str, each: str, column: str, most
     ranked = f"SELECT rowid, row_number() OVER (PARTITION BY {each} ORDER BY {column} DESC) AS place FROM {rows}"  # noqa: S608
     sql = f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM ({ranked}) WHERE place > :most)"  # noqa: S608
     connection.execute(text(sql), {"most": most})
+
+
+_BEYOND: Final = """
+SELECT rowid FROM (
+    SELECT rowid, seen, row_number() OVER (PARTITION BY tenant_id ORDER BY nth, seen DESC) AS place FROM (
+        SELECT rowid, tenant_id, {column} AS seen,
+        row_number() OVER (PARTITION BY tenant_id, client ORDER BY {column} DESC) AS nth FROM {table}
+    )
+) ORDER BY place, seen DESC LIMIT -1 OFFSET :most
+"""
+
+
+def _fair_share(connection: Connection, table: str, column: str, most: int) -> None:
+    """Keep so many in all. Tenants share the room evenly, and so do the clients of each: whoever makes most rows loses
+    rows, and nobody pushes out what others have shown."""
+    if connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() <= most:  # noqa: S608 - fixed texts
+        return
+    beyond = _BEYOND.format(table=table, column=column)
+    connection.execute(text(f"DELETE FROM {table} WHERE rowid IN ({beyond})"), {"most": most})  # noqa: S608 - fixed texts

@@ -7,6 +7,8 @@ import pytest
 
 from appliance.config.exclusions import Learning
 from appliance.domain.exclusion import Kind, State
+from appliance.domain.learning import Key
+from appliance.storage import exclusions
 from appliance.storage.exclusions import REFUSALS_PER_CLIENT
 from tests.appliance.learning.scene import APP, HOST, OTHER, RULES, THREE, scene
 
@@ -302,3 +304,33 @@ def test_observations_are_forgotten(tmp_path: Path) -> None:
         place.learner.tick()
         assert place.store.suspects(0) == []
         assert place.refuse(*THREE) == (), "nor is their trust remembered"
+
+
+@pytest.mark.security
+def test_d5_one_machine_with_addresses_of_many_kinds_is_one_client(tmp_path: Path) -> None:
+    """Dual stack, a private IPv6 network beside the global one, and a sign-in: all of it is one machine."""
+    one = ("10.0.0.1", "2001:db9::1", "fd00:1::1", "fe80::1")
+    with scene(tmp_path) as place:
+        place.trusting(*one)
+        assert place.refuse(*one, rounds=9) == ()
+        place.trusting("10.0.0.2", "10.0.0.3")
+        assert len(place.refuse("10.0.0.2", "10.0.0.3")) == 1
+
+
+@pytest.mark.security
+def test_d5_a_flood_of_one_tenant_or_client_pushes_out_nothing_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exclusions, "REFUSALS", 60)
+    monkeypatch.setattr(exclusions, "ACCEPTANCES", 60)
+    with scene(tmp_path) as place:
+        place.trusting(*THREE)
+        place.trusting(*THREE, tenant="b")
+        place.refuse(*THREE, rounds=1)
+        place.refuse(*THREE, rounds=1, tenant="b")
+        for number in range(200):
+            place.learner.observe([place.refused("10.0.9.9", f"h{number}.test"), place.accepted("10.0.9.9", f"g{number}.test")])
+        place.store.prune(place.clock.now())
+        found = [place.store.evidence(Key(tenant, HOST, APP, Kind.PINNED), 0.0).clients for tenant in ("a", "b")]
+        assert found == [THREE, THREE]
+        assert len(place.store.suspects(0.0)) <= 60
