@@ -5,31 +5,37 @@ import hashlib
 import json
 import os
 import secrets
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
 from appliance.domain.clock import Clock
 from appliance.domain.proceed import Warned
+from appliance.domain.target import parse_ip
 
 MAX_GRANTS: Final = 1_000
 """Of one tenant; above it nothing more is granted until old ones have ended."""
+MAX_OF_CLIENT: Final = 50
+"""Likewise, of one user at one address (an IPv6 /64 is one): nobody can use up what all others need."""
 
 
 class Grants:
     """A file's name is made from what was accepted, its time of change is the end: a look-up is one ``stat``, and is made
     only for servers whose certificates are bad. The text inside is for people."""
 
-    def __init__(self, folder: Path, clock: Clock, limit: int = MAX_GRANTS) -> None:
-        self._folder, self._clock, self._limit = folder, clock, limit
+    def __init__(self, folder: Path, clock: Clock, limit: int = MAX_GRANTS, of_client: int = MAX_OF_CLIENT) -> None:
+        self._folder, self._clock, self._limit, self._of_client = folder, clock, limit, of_client
 
     def grant(self, warned: Warned, until: float) -> bool:
-        """Let ``warned`` pass until then (seconds since the epoch). False: the tenant has too many grants.
+        """Let ``warned`` pass until then (seconds since the epoch). False: the tenant, or this client, has too many grants.
 
         Raises OSError: it could not be written, and does not hold.
         """
         file = self._file(warned)
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self._sweep(file.parent) >= self._limit and not file.exists():
+        names = self._sweep(file.parent)
+        own = sum(name.startswith(_client(warned)) for name in names)
+        if (len(names) >= self._limit or own >= self._of_client) and not file.exists():
             return False
         draft = file.with_name(f".{secrets.token_hex(16)}")
         descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
@@ -48,11 +54,11 @@ class Grants:
 
     def _file(self, warned: Warned) -> Path:
         fields = json.dumps(dataclasses.astuple(warned)).encode()
-        return self._folder / warned.tenant / hashlib.sha256(fields).hexdigest()
+        return self._folder / warned.tenant / f"{_client(warned)}{hashlib.sha256(fields).hexdigest()}"
 
-    def _sweep(self, folder: Path) -> int:
-        """Remove what has ended; how many are left. A draft is another worker's, which is writing it now."""
-        now, left = self._clock.now(), 0
+    def _sweep(self, folder: Path) -> list[str]:
+        """Remove what has ended; the names of what is left. A draft is another worker's, which is writing it now."""
+        now, left = self._clock.now(), list[str]()
         with os.scandir(folder) as found:
             for entry in found:
                 if entry.name.startswith("."):
@@ -63,5 +69,13 @@ class Grants:
                     continue
                 if ended:
                     Path(entry.path).unlink(missing_ok=True)
-                left += not ended
+                else:
+                    left.append(entry.name)
         return left
+
+
+def _client(warned: Warned) -> str:
+    """How the names of a client's files begin. Who has one address of an IPv6 /64 has all of them."""
+    address = parse_ip(warned.client)
+    network = str(ip_network((address, 64), strict=False)) if address and address.version == 6 else warned.client
+    return hashlib.sha256(json.dumps([network, warned.user]).encode()).hexdigest()[:16] + "-"

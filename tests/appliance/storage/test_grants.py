@@ -57,6 +57,20 @@ def test_a_tenant_has_a_limit_of_its_own_and_ended_grants_make_room(tmp_path: Pa
     assert [grants.holds(each) for each in ports] == [True, False, True]
 
 
+@pytest.mark.security
+def test_one_client_cannot_use_up_the_tenant_s_grants(tmp_path: Path, clock: ManualClock) -> None:
+    grants = Grants(tmp_path, clock, limit=9, of_client=2)
+    own = [dataclasses.replace(WARNED, host=f"{number}.test") for number in range(3)]
+    assert [grants.grant(each, 2_000.0) for each in own] == [True, True, False]
+    assert grants.grant(own[0], 2_000.0), "pressed once more"
+    assert grants.grant(dataclasses.replace(WARNED, client="10.0.0.8"), 2_000.0)
+    assert grants.grant(dataclasses.replace(WARNED, user="bob"), 2_000.0)
+    rotating = [dataclasses.replace(WARNED, client=f"2001:db8::{number}") for number in range(1, 4)]
+    assert [grants.grant(each, 2_000.0) for each in rotating] == [True, True, False]
+    clock.advance(2_000.0)
+    assert grants.grant(own[2], 9_000.0)
+
+
 def test_what_cannot_be_written_is_an_error(tmp_path: Path, clock: ManualClock) -> None:
     (tmp_path / "grants").write_text("a file")
     grants = Grants(tmp_path / "grants", clock)
