@@ -16,6 +16,7 @@ _EXT_SNI, _EXT_GROUPS, _EXT_POINT_FORMATS, _EXT_SIGALGS, _EXT_ALPN, _EXT_VERSION
 _EXT_ECH = 0xFE0D
 _EXT_TICKET, _EXT_PRE_SHARED_KEY = 35, 41
 _TICKET_NAME = 16
+_HOST_NAME = 0
 _EXT_TRAITS = (_EXT_GROUPS, _EXT_POINT_FORMATS, _EXT_SIGALGS, _EXT_ALPN, _EXT_VERSIONS)
 _EXTENSION = struct.Struct(">HH")
 _REMEMBERED = 4096
@@ -117,6 +118,8 @@ def _parse_body(message: bytes) -> HelloFacts:
     ciphers = cursor.vector(2)
     cursor.vector(1)
     extensions = _extensions(cursor.vector(2)) if cursor else {}
+    if cursor:
+        raise ClientError(Reason.BAD_CLIENT_HELLO, "bytes after the extensions")
     describe = _traits if len(message) <= _REMEMBERED else _traits.__wrapped__
     traits = describe(legacy_version, ciphers, tuple(extensions), *map(extensions.get, _EXT_TRAITS))
     return HelloFacts(
@@ -202,18 +205,19 @@ def _supported_versions(data: bytes | None) -> tuple[int, ...]:
 
 
 def _server_name(data: bytes | None) -> str:
-    """The host_name entry (RFC 6066 section 3), normalised. What is no host name is an error: no rule could judge it."""
-    if not data:
+    """The host name (RFC 6066 section 3), normalised. What is no host name is an error: no rule could judge it; so is more
+    than one name, of which a server might take another than we do."""
+    if data is None:
         return ""
-    cursor = _Cursor(_Cursor(data).vector(2))
-    while cursor:
-        kind, name = cursor.number(1), cursor.vector(2)
-        if kind == 0:
-            try:
-                return normalise_host(name.decode("ascii"))
-            except ValueError as error:
-                raise ClientError(Reason.BAD_CLIENT_HELLO, "SNI is no host name") from error
-    return ""
+    cursor = _Cursor(data)
+    names = _Cursor(cursor.vector(2))
+    kind, name = names.number(1), names.vector(2)
+    if kind != _HOST_NAME or names or cursor:
+        raise ClientError(Reason.BAD_CLIENT_HELLO, "SNI is not one host name")
+    try:
+        return normalise_host(name.decode("ascii"))
+    except ValueError as error:
+        raise ClientError(Reason.BAD_CLIENT_HELLO, "SNI is no host name") from error
 
 
 def _protocols(data: bytes | None) -> tuple[str, ...]:

@@ -54,15 +54,15 @@ def test_no_sni_and_no_alpn() -> None:
     assert facts.ja4.startswith("t13i")
 
 
-def with_extension(kind: int, content: bytes) -> bytes:
-    """The real hello with one more extension."""
-    body = hello()[5 + 4 :]
+def with_extension(kind: int, content: bytes, name: str | None = "origin.test", after: bytes = b"") -> bytes:
+    """The real hello with one more extension, and with bytes after them all."""
+    body = hello(name)[5 + 4 :]
     suites = 35 + body[34]
     at = suites + 2 + int.from_bytes(body[suites : suites + 2])
     at += 1 + body[at]
     more = kind.to_bytes(2) + len(content).to_bytes(2) + content
     extensions = body[at + 2 :] + more
-    message = body[:at] + len(extensions).to_bytes(2) + extensions
+    message = body[:at] + len(extensions).to_bytes(2) + extensions + after
     handshake = b"\x01" + len(message).to_bytes(3) + message
     return b"\x16\x03\x01" + len(handshake).to_bytes(2) + handshake
 
@@ -120,6 +120,33 @@ def test_an_sni_that_is_no_host_name_is_refused(name: str) -> None:
     bad = whole.replace(b"x" * len(name) + b".com", name.encode() + b"\0" * 4)
     with pytest.raises(ClientError):
         parse_client_hello(bad, LIMIT)
+
+
+@pytest.mark.security
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\0\x0f\0\0\x04a.tt\0\0\x05b.ttt",  # two names
+        b"\0\x0f\5\0\x04a.tt\0\0\x05b.ttt",  # one of another type before it
+        b"\0\7\5\0\4a.tt",
+        b"\0\7\0\0\4a.ttXX",  # bytes after the list
+        b"\0\3\0\0\0",
+        b"\0\0",
+        b"",
+    ],
+)
+def test_c8_a_server_name_that_could_be_read_in_two_ways_is_refused(content: bytes) -> None:
+    one = parse_client_hello(with_extension(0, b"\0\7\0\0\4a.tt", name=None), LIMIT)
+    assert one is not None
+    assert one.sni == "a.tt"
+    with pytest.raises(ClientError):
+        parse_client_hello(with_extension(0, content, name=None), LIMIT)
+
+
+@pytest.mark.security
+def test_bytes_after_the_extensions_are_refused() -> None:
+    with pytest.raises(ClientError, match="after the extensions"):
+        parse_client_hello(with_extension(0x4444, b"", after=b"x"), LIMIT)
 
 
 @given(st.binary(max_size=600))
