@@ -151,7 +151,8 @@ def server_category(tls: TlsNotes) -> TlsFailure:
     alert = alert_in(tls.error)
     if tls.asked_certificate and "callback failed" in tls.error:
         return TlsFailure.MTLS  # we ended it: it asked, and gets nothing
-    if alert == "certificate_required" or (tls.asked_certificate and (alert in _MTLS_ALERTS or _cut(tls.error))):
+    # without a question, which comes from a server whose certificate was judged, anybody on the way could send that alert
+    if tls.asked_certificate and (alert in _MTLS_ALERTS or _cut(tls.error)):
         return TlsFailure.MTLS
     return _by_words(tls.error)
 

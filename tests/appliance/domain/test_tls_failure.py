@@ -78,7 +78,8 @@ def test_c4_who_has_asked_for_something_is_no_pin() -> None:
 @pytest.mark.parametrize(
     ("error", "asked", "category"),
     [
-        ("tlsv13 alert certificate required", False, "mtls"),
+        ("tlsv13 alert certificate required", True, "mtls"),
+        ("tlsv13 alert certificate required", False, "protocol"),
         ("tls alert handshake failure", True, "mtls"),
         ("tls alert handshake failure", False, "cipher"),
         ("sslv3 alert bad certificate", True, "mtls"),
