@@ -8,6 +8,7 @@ import select
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -166,22 +167,31 @@ def browser(directory: Path, *flags: str, ca: Path | None = None, prefix: Sequen
     # the browser reads its pipe at 3 and writes at 4
     command = [*prefix, "bash", "-c", f'exec "$0" "$@" 3<&{there_read} 4>&{there_write}', "chromium", *FLAGS]
     command += [f"--user-data-dir={home / 'profile'}", *flags, "about:blank"]
-    environment = os.environ | {"HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)}
-    with (directory / "chromium.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
-            pass_fds=(there_read, there_write), start_new_session=True,
-        )  # fmt: skip
-    for number in (there_read, there_write):
-        os.close(number)
-    try:
-        made = Browser(directory, here_write, here_read)
-        made.attach()
-        yield made
-    finally:
-        _end(process)
-        for number in (here_read, here_write):
+    with temporary() as folder:
+        environment = os.environ | {"HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)}
+        with (directory / "chromium.log").open("wb") as log:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment | folder,
+                pass_fds=(there_read, there_write), start_new_session=True,
+            )  # fmt: skip
+        for number in (there_read, there_write):
             os.close(number)
+        try:
+            made = Browser(directory, here_write, here_read)
+            made.attach()
+            yield made
+        finally:
+            _end(process)
+            for number in (here_read, here_write):
+                os.close(number)
+
+
+@contextlib.contextmanager
+def temporary() -> Iterator[dict[str, str]]:
+    """The variable that names a folder for a browser's temporary files: one that was ended leaves them there. The name is
+    short enough for its sockets."""
+    with tempfile.TemporaryDirectory(prefix="arcus-chromium-", ignore_cleanup_errors=True) as folder:
+        yield {"TMPDIR": folder}
 
 
 def install(home: Path, ca: Path) -> None:

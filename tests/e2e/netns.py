@@ -88,7 +88,8 @@ def _build(names: Gateway) -> None:
     _link(names.server, "eth0", SERVER_IP, names.gateway, "outside", OUTSIDE_IP)
     _ip("-n", names.client, "route", "add", "default", "via", INSIDE_IP)
     _ip("-n", names.server, "route", "add", "default", "via", OUTSIDE_IP)
-    subprocess.run([*Gateway.inside(names.gateway), "sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True)
+    forward = ["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]
+    subprocess.run([*Gateway.inside(names.gateway), *forward], check=True)
     # for tproxy: packets with the mark are delivered here, wherever they were going
     _ip("-n", names.gateway, "rule", "add", "fwmark", "1", "lookup", "100")
     _ip("-n", names.gateway, "route", "add", "local", "0.0.0.0/0", "dev", "lo", "table", "100")

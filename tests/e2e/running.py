@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
-START = 40.0
+START = 90.0
 """Seconds for start-up on a busy machine."""
 
 
@@ -67,7 +67,7 @@ class Running:
             found += [json.loads(line) for line in whole.splitlines() if line]
         return [event for event in found if all(event.get(key) == value for key, value in wanted.items())]
 
-    def event(self, seconds: float = 15.0, **wanted: Any) -> dict[str, Any]:
+    def event(self, seconds: float = 30.0, **wanted: Any) -> dict[str, Any]:
         """The newest event with these values, once there is one."""
         events: list[dict[str, Any]] = wait_until(lambda: self.events(**wanted), seconds, f"an event with {wanted}")
         return events[-1]

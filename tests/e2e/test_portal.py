@@ -11,6 +11,7 @@ import pytest
 from cryptography import x509
 
 from tests.e2e import origins
+from tests.e2e.chromium import temporary
 from tests.e2e.records import record
 from tests.e2e.running import Running, base_config, running
 from tests.ports import free_port
@@ -146,16 +147,15 @@ def test_tls_16_a_browser_is_told_whether_the_ca_is_installed(arcus: Running, tm
     _run("certutil", "-d", f"sql:{store}", "-N", "--empty-password")
     if trusts:
         _run("certutil", "-d", f"sql:{store}", "-A", "-t", "C,,", "-n", "arcus", "-i", str(arcus.ca()))
-    done = subprocess.run(
-        [
-            str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            f"--user-data-dir={tmp_path / 'profile'}", f"--proxy-server=http://127.0.0.1:{arcus.port('a')}",
-            "--virtual-time-budget=8000", "--dump-dom", "http://arcus.internal/",
-        ],
-        capture_output=True, text=True, timeout=90, check=False,
-        env={"HOME": str(tmp_path), "PATH": "/usr/local/bin:/usr/bin:/bin"},
-    )  # fmt: skip
+    command = [
+        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        f"--user-data-dir={tmp_path / 'profile'}", f"--proxy-server=http://127.0.0.1:{arcus.port('a')}",
+        "--virtual-time-budget=8000", "--dump-dom", "http://arcus.internal/",
+    ]  # fmt: skip
+    with temporary() as folder:
+        environment = {"HOME": str(tmp_path), "PATH": "/usr/local/bin:/usr/bin:/bin"} | folder
+        done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False, env=environment)
     expected = "Yes. This browser trusts the certificate." if trusts else "No. This browser does not trust"
     assert expected in done.stdout, done.stderr[-2000:]
     assert done.stdout.count(">Copy</button>") > 10

@@ -138,11 +138,13 @@ def test_tls_16_curl(place: Place) -> None:
     _good(place.run("This shell", CURL, guide="curl"))
 
 
+@pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="the system has no Python of its own")
 def test_tls_16_python(place: Place) -> None:
     code = "import urllib.request, os; print(urllib.request.urlopen(os.environ['URL']).read().decode())"
     _good(place.run("This shell", f'/usr/bin/python3 -c "{code}"', guide="Python, pip, requests"))
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_tls_16_git(place: Place) -> None:
     """The origin is no repository; what counts is that git has asked it for one."""
     done = place.run("Linux, macOS", "GIT_TERMINAL_PROMPT=0 git ls-remote ${URL}x.git 2>&1", guide="Git")

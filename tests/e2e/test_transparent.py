@@ -105,11 +105,14 @@ def _config(state: Path, web: WebServer, mode: str) -> dict[str, object]:
 
 
 def _echo(listener: socket.socket, greeting: bytes) -> None:
-    """Sends everything back after the client's end; whoever sends ``hello`` is greeted at once."""
+    """Sends everything back after the client's end; whoever sends ``hello`` is greeted at once.
+
+    What is in the socket's buffers is read within a moment, whatever its size: to the relay, a slow reader is an idle one.
+    """
 
     def serve(sock: socket.socket) -> None:
         with contextlib.suppress(OSError), sock:
-            data = b""
+            data = bytearray()
             sock.sendall(greeting)
             while piece := sock.recv(65536):
                 data += piece
