@@ -70,8 +70,9 @@ table ip t {{
 
 @contextlib.contextmanager
 def gateway(tag: str) -> Iterator[Gateway]:
-    """The namespaces with their links and routes. ``tag``: a few letters that no other test uses."""
-    names = Gateway(*(f"{tag}-{part}" for part in ("client", "gateway", "server")))
+    """The namespaces with their links and routes. ``tag``: a few letters that no other test uses; the process's number keeps
+    two runs on one machine apart."""
+    names = Gateway(*(f"{tag}-{os.getpid()}-{part}" for part in ("client", "gateway", "server")))
     try:
         _build(names)
         yield names
