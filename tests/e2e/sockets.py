@@ -81,7 +81,7 @@ def connect(port: int, target: str, *fields: str, source: str = "") -> socket.so
 
 
 def trusting(ca: Path | None, alpn: tuple[str, ...] = ("http/1.1",)) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(ca)) if ca else ssl.create_default_context()
+    context = ssl.create_default_context(cafile=str(ca)) if ca else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(list(alpn))
     if ca is None:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

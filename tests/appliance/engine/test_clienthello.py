@@ -16,7 +16,7 @@ LIMIT = 16_384
 
 
 def hello(name: str | None = "origin.test", alpn: tuple[str, ...] = ("h2", "http/1.1")) -> bytes:
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = name is not None
     context.verify_mode = ssl.CERT_NONE if name is None else ssl.CERT_REQUIRED
     if alpn:

@@ -1,6 +1,8 @@
 """The application with a real store, a real token, and a clock and health that tests set."""
 
+import functools
 import json
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -86,12 +88,23 @@ class Stage:
         self.store.append([(item, json.dumps(item)) for item in items])
 
 
+@functools.cache
+def _token() -> tuple[str, bytes]:
+    """A token and its file, which is slow to make on purpose: once for all tests of this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "admin-token"
+        plain = token.ensure(path)
+        assert plain is not None
+        return plain, path.read_bytes()
+
+
 @contextmanager
 def stage(folder: Path, hosts: HostNames | None = None) -> Iterator[Stage]:
     clock = ManualClock(START + 3600)
     store = SqliteStore(folder / "audit.db")
-    plain = token.ensure(folder / "admin-token")
-    assert plain is not None
+    plain, hashed = _token()
+    (folder / "admin-token").write_bytes(hashed)
+    (folder / "admin-token").chmod(0o600)
     verifier = token.Verifier(folder / "admin-token", clock)
     ca = CaCertificate("main", "CN=Test CA", "AB:CD", START, PEM, DER)
     services = Services(
