@@ -46,6 +46,7 @@ This page is made from the models in `appliance/config` by `python -m appliance.
 | value | is written |
 |---|---|
 | duration | `500ms`, `30s`, `5m`, `2h`, `1d`; a bare number is seconds |
+| date | `2027-06-30`; with a time: `2027-06-30T18:00:00+02:00` |
 | size | `512`, `64K`, `100M`, `2G`, in powers of 1024 |
 | rate | `1000/s`, `60/m`, `100M/s`; a bare number is per second |
 | share | `25%`, `0.5%` |
@@ -116,7 +117,7 @@ def _code(text: str) -> str:
 def _kind(hint: Any) -> str:
     """A type in words."""
     for known, words in _KINDS:
-        if hint is known or (get_origin(hint) is Annotated and hint == known):
+        if hint is known or _narrows(hint, known):
             return words
     if isinstance(hint, TypeAliasType):
         return _kind(hint.__value__)
@@ -134,7 +135,15 @@ def _kind(hint: Any) -> str:
         return f"list of {_kind(arguments[0])}"
     if origin is dict:
         return f"{_kind(arguments[0])}: {_kind(arguments[1])}"
-    return {"datetime": "date and time"}.get(getattr(hint, "__name__", ""), str(hint))
+    return {"datetime": "date and time", "date": "date"}.get(getattr(hint, "__name__", ""), str(hint))
+
+
+def _narrows(hint: Any, known: Any) -> bool:
+    """Whether ``hint`` is ``known`` with or without further constraints, such as bounds."""
+    if get_origin(hint) is not Annotated or get_origin(known) is not Annotated:
+        return False
+    metadata = known.__metadata__
+    return bool(hint.__origin__ == known.__origin__ and hint.__metadata__[: len(metadata)] == metadata)
 
 
 def _default(field: FieldInfo, hint: Any) -> str:
@@ -149,11 +158,11 @@ def _default(field: FieldInfo, hint: Any) -> str:
         return f"`{str(value).lower()}`"
     if isinstance(value, list):
         return f"`[{', '.join(map(str, value))}]`" if value else "empty"
-    if hint == values.Share:
+    if _narrows(hint, values.Share):
         return f"`{value:.0%}`"
-    if hint == values.Seconds:
+    if _narrows(hint, values.Seconds):
         return f"`{_duration(float(value))}`"
-    return f"`{_size(value)}`" if hint == values.Size else f"`{value}`" if value not in ("", {}) else "empty"
+    return f"`{_size(value)}`" if _narrows(hint, values.Size) else f"`{value}`" if value not in ("", {}) else "empty"
 
 
 def _duration(seconds: float) -> str:

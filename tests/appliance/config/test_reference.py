@@ -42,3 +42,10 @@ def test_docs_an_undocumented_setting_is_an_error() -> None:
 
     with pytest.raises(ValueError, match=r"Silent\.silent has no docstring"):
         reference._table(Silent)
+
+
+def test_docs_values_are_told_in_the_words_of_the_first_table() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert "<class" not in page
+    assert "| `proceed` | duration | `8h` |" in page, "bounds do not make a duration a bare number"
+    assert "| `until` | date | none |" in page
