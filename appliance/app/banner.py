@@ -20,6 +20,10 @@ def banner(config: AppConfig, paths: StatePaths, path: Path | None, new_token: s
     if new_token is not None:
         lines.append(f"  {'admin token':<14} {new_token}   (shown once; its hash is in {paths.admin_token})")
     lines += [f"  {'CA':<14} {paths.ca / ca.name / 'ca.pem'}" for ca in config.ca]
+    if config.portal.enabled and any(server.type == "http_proxy" for server in config.server):
+        lines.append(
+            f"  {'on clients':<14} http://{config.portal.name}/ through the proxy: how to install the CA, and a test of it"
+        )
     lines.append(f"  {'state':<14} {paths.root}")
     return "\n".join([*lines, *_try(config, paths), "Ctrl-C stops it."])
 

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import appliance
+from appliance.app.arrival import announce
 from appliance.app.banner import banner
 from appliance.app.beat import Heartbeat
 from appliance.app.clamav import keeper, with_running_clamd
@@ -21,7 +22,7 @@ from appliance.domain.clock import SystemClock
 from appliance.domain.errors import ConfigError, Problem
 from appliance.engine.listener import bind
 from appliance.engine.supervisor import Child, Supervisor
-from appliance.telemetry.health import HealthWriter, State
+from appliance.telemetry.health import Health, HealthReader, HealthWriter, State
 from appliance.telemetry.metrics import Metrics
 from appliance.telemetry.multiprocess import VARIABLE, retire
 from certs.ticket_keys import SeedHolder
@@ -50,15 +51,21 @@ class Parent:
         if clamd is not None:
             helpers.append(asyncio.create_task(clamd.run()))
         print(banner(config, paths, self.path, new_token, self.workers), flush=True)
+        helpers.append(asyncio.create_task(announce(self._health, _say)))
         await supervisor.run(stop, lambda: signal.SIGINT in received, drain_seconds(config))
         for helper in helpers:
             helper.cancel()
         await asyncio.gather(*helpers, return_exceptions=True)
-        print("arcus: stopped", flush=True)
+        _say("arcus: stopped")
         return 0
 
     def _sample(self, health: HealthWriter) -> None:
         health.set("processes", State.OK)
+
+    def _health(self) -> Health:
+        kinds = {"icap": self.config.icap_server, "admin": self.config.admin}
+        others = tuple(kind for kind, part in kinds.items() if part is not None)
+        return HealthReader(self.paths.run).read((*(f"worker-{index}" for index in range(self.workers)), *others))
 
     def _died(self, child: Child, pid: int) -> None:
         """Its counters stay in the sums, its gauges end. What it had in the spool is drained like everything else."""
@@ -107,6 +114,10 @@ class Parent:
     def _more_sockets(self, first: dict[str, socket.socket]) -> dict[str, socket.socket]:
         by_name = {server.name: server for server in self.config.server}
         return {name: _bind(by_name[name], sock.getsockname()[1]) for name, sock in first.items()}
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def _bind(server: Server, port: int) -> socket.socket:

@@ -117,6 +117,11 @@ def test_dep_01_the_lines_of_the_banner_work_as_pasted(terminal: Terminal) -> No
     assert eicar() not in body
 
 
+def test_dep_01_it_says_when_everything_is_up(terminal: Terminal) -> None:
+    wait_until(lambda: "arcus: ready" in terminal.output, START, "the word that it is ready")
+    assert terminal.output.count("arcus: ready") == 1
+
+
 def test_dep_01_health_says_what_protects(terminal: Terminal) -> None:
     def states() -> str:
         return terminal.paste("curl http://127.0.0.1:9090/health")[1].decode()
