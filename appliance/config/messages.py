@@ -70,10 +70,19 @@ def _sentence(all_details: list[ErrorDetails], path: Path, data: Any) -> str:
             return _one_of(str(context.get("tag", "")), _words(str(context.get("expected_tags", ""))), "type")
         case "value_error":
             return str(context.get("error", details["msg"]))
+        case kind if kind.startswith(("date_", "datetime_")):
+            return _not_a_date(kind, details["input"])
         case kind if kind in _PLAIN:
             return _PLAIN[kind]
     message = details["msg"].removeprefix("Input ")
     return message[:1].lower() + message[1:]
+
+
+def _not_a_date(kind: str, value: Any) -> str:
+    """``kind``: pydantic's word, of a date or of a date with its time."""
+    if kind.startswith("date_"):
+        return f"not a date: {str(value)[:64]!r} (write 2027-06-30)"
+    return f"not a date and time: {str(value)[:64]!r} (write 2027-06-30T18:00:00+02:00, or without the offset for UTC)"
 
 
 def _unknown_key(path: Path, data: Any) -> str:

@@ -149,6 +149,19 @@ CASES: list[tuple[str, list[tuple[str, str]], list[str]]] = [
         ],
     ),
     (
+        "cfg_date",
+        [('splice: [".bank.test"]', "exclusions: {hosts: [{host: a.test, reason: r, until: 2027-6-31}]}")],
+        ["26: auditor[inspect].tls_interception.exclusions.hosts[0].until: not a date: '2027-6-31' (write 2027-06-30)"],
+    ),
+    (
+        "cfg_date_and_time",
+        [("      - name: alice\n", "      - name: alice\n        block_config: {until: soon}\n")],
+        [
+            "34: user_group[people].static_users[alice].block_config.until: not a date and time: 'soon' "
+            "(write 2027-06-30T18:00:00+02:00, or without the offset for UTC)"
+        ],
+    ),
+    (
         "cfg_12_bind_ip_is_name",
         [("    resolver: local\n", "    bind_ip: [localhost]\n")],
         ["13: escaper[direct].bind_ip: not an IP address: 'localhost'"],
