@@ -58,5 +58,6 @@ class Record:
         held = flow.response is None or not flow.response.stream
         if held and not notes.recorded and reason is not Reason.CLIENT_CLOSED:
             conn.failed = notes  # the client has seen nothing yet, and gets this task's page
+            conn.failed_accept = flow.request.headers.get("accept", "")
             notes.status = notes.reason.status
         self._finish.flow(flow, notes)

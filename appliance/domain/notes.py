@@ -124,6 +124,8 @@ class ConnNotes:
     """The last connection made, or tried, for this client."""
     failed: "TaskNotes | None" = None
     """The task whose failure is being answered right now."""
+    failed_accept: str = ""
+    """What its client accepts, by its Accept field."""
     requests: int = 0
     bytes_in: int = 0
     """From the client, on the wire."""

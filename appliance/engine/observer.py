@@ -27,9 +27,10 @@ class Observer:
     def error_response(self, status: int, message: str) -> bytes:
         """The whole HTTP/1.1 answer for a failed request: the flow's own page when its failure is known."""
         session = self._session
-        notes = session.conn.failed or _unknown(session, status, message)
-        session.conn.failed = None
-        page = session.engine.page(notes, "text/html")
+        failed, accept = session.conn.failed, session.conn.failed_accept
+        session.conn.failed, session.conn.failed_accept = None, ""
+        notes = failed or _unknown(session, status, message)
+        page = session.engine.page(notes, accept)
         return assemble(page.status, page.headers, page.body, close=True)
 
     def own_host(self, host: str) -> str:

@@ -260,6 +260,7 @@ def test_c2_only_a_person_gets_a_button(place: Place, fields: dict[str, str]) ->
     shown = ask(place, "self_signed", "warn", source="127.0.2.20", **fields)
     assert shown.status == 502
     assert b"<form" not in shown.body
+    assert (b"<html" in shown.body) is ("text/html" in fields["Accept"]), "tools get text"
 
 
 # -- exceptions
