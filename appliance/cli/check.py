@@ -42,8 +42,12 @@ def check(config: ConfigOption, as_json: JsonOption = False, graph: GraphOption 
     else:
         for warning in loaded.warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        counts = ", ".join(f"{number} {what}" for what, number in _summary(loaded).items())
-        print(f"{config}: ok ({counts}; {len(loaded.warnings)} warnings)")
+        counts = ", ".join(_count(number, what) for what, number in _summary(loaded).items())
+        print(f"{config}: ok ({counts}; {_count(len(loaded.warnings), 'warnings')})")
+
+
+def _count(number: int, things: str) -> str:
+    return f"{number} {things if number != 1 else things.removesuffix('s')}"
 
 
 def _refuse(problems: list[Problem], as_json: bool) -> None:

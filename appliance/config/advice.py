@@ -1,10 +1,12 @@
 """What is valid, but probably not meant."""
 
 import re
+from datetime import UTC, date, datetime
 from typing import Final
 
 from appliance.config.shadow import warn_of_shadows
 from appliance.config.view import View
+from appliance.domain.clock import SystemClock
 
 _PHC: Final = re.compile(r"\$argon2id\$v=19\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]{11,}\$[A-Za-z0-9+/]{16,}\Z")
 
@@ -14,6 +16,7 @@ def give_advice(view: View) -> None:
     _tenants(view)
     _scan_sizes(view)
     warn_of_shadows(view)
+    _ended(view, datetime.fromtimestamp(SystemClock().now(), UTC).date())
 
 
 def _users(view: View) -> None:
@@ -59,3 +62,19 @@ def _scan_sizes(view: View) -> None:
         if scanner is not None and auditor.max_scan_size > scanner.max_size:
             message = f"larger than icap_server.scanner.max_size ({scanner.max_size}): bodies in between are scan errors"
             view.warn((*path, "max_scan_size"), message)
+
+
+def _ended(view: View, today: date) -> None:
+    """What held until a day that is past stands in the file as if it still held."""
+    for path, auditor in view.each("auditor"):
+        tls = auditor.tls_interception
+        if tls is None:
+            continue
+        for keys, dated in (
+            (("exclusions", "hosts"), tls.exclusions.hosts),
+            (("upstream_certificates", "exceptions"), tls.upstream_certificates.exceptions),
+        ):
+            for index, each in enumerate(dated):
+                if each.until is not None and each.until < today:
+                    where = (*path, "tls_interception", *keys, index, "until")
+                    view.warn(where, f"{each.until} is past, so this does not count any more; remove it, or give it a new day")

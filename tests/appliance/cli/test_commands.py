@@ -26,7 +26,7 @@ def test_version(arcus: Arcus) -> None:
 
 def test_cfg_09_check_ok(arcus: Arcus, config: Path) -> None:
     ran = arcus("check", "-c", config)
-    assert (ran.code, ran.out) == (0, f"{config}: ok (2 servers, 2 tenants, 3 escapers, 1 auditors; 1 warnings)\n")
+    assert (ran.code, ran.out) == (0, f"{config}: ok (2 servers, 2 tenants, 3 escapers, 1 auditor; 1 warning)\n")
     assert ran.err.startswith(f"warning: {config}:34: user_group[people]")
 
 
