@@ -5,7 +5,7 @@ from typing import Literal, NoReturn
 
 from appliance.config.consistency import NameConsistency
 from appliance.config.root import AppConfig
-from appliance.config.server import Server, TcpTproxy
+from appliance.config.server import HttpProxy, Server, SocksProxy, TcpTproxy
 from appliance.domain.clock import SystemClock
 from appliance.domain.decision import TlsAction
 from appliance.domain.errors import PolicyError
@@ -25,6 +25,7 @@ from appliance.policy.access import AccessPolicy
 from appliance.policy.access import Step as AccessStep
 from appliance.policy.decrypt import DecryptPolicy, compile_lists
 from appliance.policy.exclusions import compile_exclusions
+from appliance.portal.names import PortalNames
 from appliance.question import Question, QuestionError, server_name, split
 from appliance.tenancy.registry import Loaded, TenantRegistry
 from appliance.tenancy.resolve import TenantResolver
@@ -32,7 +33,7 @@ from appliance.tenancy.resolve import TenantResolver
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """``about``: listener, tenant, user, access, decrypt, escaper. ``stop``: the request ends here."""
+    """``about``: listener, tenant, user, portal, access, decrypt, escaper. ``stop``: the request ends here."""
 
     about: str
     answer: str
@@ -52,6 +53,8 @@ class Explanation:
     tenant: str = ""
     tenant_method: str = ""
     user: str = ""
+    portal: bool = False
+    """The appliance answers this itself, and nothing is sent."""
     decrypt: str = ""
     would: tuple[str, ...] = ()
     """What decryption rules in monitor mode would have done."""
@@ -75,6 +78,7 @@ class Explainer:
         """
         self.network = network
         self._config = config
+        self.portal = PortalNames.of(config.portal)
         self.resolver = TenantResolver(config.tenant, config.server)
         self.tenants = TenantRegistry(config.tenant, config.server)
         self.access = AccessPolicy.compile(config.tenant, config.user_group)
@@ -126,7 +130,10 @@ class _Walk:
         try:
             self._ingress()
             loaded = self._tenant()
+            if not isinstance(self._server, SocksProxy):  # SOCKS asks for the user before it is told a name
+                self._portal()
             self._who(loaded)
+            self._portal()
             self._judge(loaded)
             self._way_out(loaded)
         except _Stop:
@@ -150,6 +157,8 @@ class _Walk:
         names = (self._target.host,)
         found = self._parts.resolver.resolve(self._client, claimed=self._question.tenant_header, names=names)
         if found is None:
+            if self._scheme == "http" and isinstance(self._server, HttpProxy):
+                self._portal("the page says that the tenant is not known")
             self._deny("tenant", Reason.NO_TENANT, "no method finds one, or the one it names does not exist")
         ignored = "; X-Tenant-ID was ignored: the peer is not trusted, or another method decides" if found.ignored_claim else ""
         self.told.tenant, self.told.tenant_method = found.tenant_id, found.method
@@ -160,6 +169,20 @@ class _Walk:
             return self._parts.tenants.load(found.tenant_id, self._server.name)
         except PolicyError as error:
             self._deny("escaper", error.reason, error.detail)
+
+    def _portal(self, why: str = "", *, sni: str = "") -> None:
+        """Stop here when the request is for one of the portal's names."""
+        names = self._parts.portal
+        if self._scheme == "https":
+            ours = names.tunnel(self._target, sni)
+        else:
+            ours = names.request(ConnNotes(self._client), self._target, "http", "", self._path)
+        if ours:
+            self.told.portal = True
+            self.told.decrypt = TlsAction.INTERCEPT.value if self._scheme == "https" else ""
+            more = f"; {why}" if why else ""
+            self.told.add("portal", "answered here", f"the portal {names.name}: no policy is asked, nothing is sent{more}")
+            raise _Stop
 
     def _who(self, loaded: Loaded) -> None:
         name = self._question.user
@@ -190,6 +213,7 @@ class _Walk:
             self._access("http", self._question.method, self._path)
             return
         self._access("connect", "CONNECT", "")
+        self._portal(sni=self._sni)  # an address, and the portal's name in the ClientHello
         if self._decrypt(loaded) is TlsAction.INTERCEPT:
             self._access("https", self._question.method, self._path)
 

@@ -41,8 +41,8 @@ def explain(
 ) -> None:
     """Tell what would happen to a request: which tenant, which rules, decrypted or not, which way out, and why.
 
-    Nothing is sent without --look. The same code decides as for live traffic. Exit status 0 whether it would be allowed
-    or not.
+    For one of the portal's names it tells that the portal answers. Nothing is sent without --look. The same code decides
+    as for live traffic. Exit status 0 whether it would be allowed or not.
     """
     from appliance.explain import Explainer
     from appliance.question import Question, QuestionError

@@ -1,6 +1,7 @@
 """Explanations: each way a request can end before it is sent, by the code of live traffic."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -191,3 +192,51 @@ def test_c22_with_a_network_the_explanation_knows_what_live_traffic_would(host: 
     assert told.decrypt == decrypt
     assert look in [step.why for step in told.steps]
     assert all(asked.startswith(f"direct {host}:443") for asked in answers.asked)
+
+
+@pytest.mark.parametrize(
+    ("question", "tenant", "decrypt"),
+    [
+        # blue wants to know who it is: the portal does not
+        (Question("http://arcus.internal/", "10.1.0.1"), "blue", ""),
+        (Question("https://arcus.internal/ca.json", "10.1.0.1"), "blue", "intercept"),
+        (Question("https://check.arcus.internal/", "10.1.0.1"), "blue", "intercept"),
+        (Question("http://wpad.corp.test/wpad.dat?x", "10.1.0.1"), "blue", ""),
+        (Question("https://192.0.2.80/", "10.1.0.1", "alice", sni="arcus.internal"), "blue", "intercept"),
+        (Question("http://arcus.internal/", "192.0.2.9", tenant_header="nobody"), "", ""),
+    ],
+)  # fmt: skip
+def test_c25_the_portal_answers_by_itself(explainer: Explainer, question: Question, tenant: str, decrypt: str) -> None:
+    told = explainer.explain(question)
+    assert (told.verdict, told.reason, told.portal) == ("allow", "ok", True)
+    assert (told.tenant, told.decrypt, told.escaper_path) == (tenant, decrypt, ())
+    assert (told.steps[-1].about, told.steps[-1].answer) == ("portal", "answered here")
+    assert not told.steps[-1].stop
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        (Question("http://arcus.internal/", "10.9.0.1"), "tenant_suspended"),
+        (Question("http://arcus.internal/", "198.51.100.7"), "network_denied"),
+        (Question("https://arcus.internal/", "192.0.2.9", tenant_header="nobody"), "no_tenant"),
+        (Question("http://wpad.corp.test/other", "10.1.0.1"), "auth_required"),
+        (Question("https://x.test/", "10.1.0.1", sni="arcus.internal"), "auth_required"),
+    ],
+)  # fmt: skip
+def test_c25_what_comes_before_the_portal_or_is_not_its_own(explainer: Explainer, question: Question, reason: str) -> None:
+    told = explainer.explain(question)
+    assert (told.reason, told.portal) == (reason, False)
+
+
+def test_c25_a_name_that_is_switched_off_is_like_any_other() -> None:
+    made = Explainer(loads(CONFIG + "portal: {enabled: false}\n").config)
+    told = made.explain(Question("http://arcus.internal/", "192.0.2.1"))
+    made.close()
+    assert (told.portal, told.escaper_path) == (False, ("direct",))
+
+
+def test_c25_socks_asks_who_it_is_first(explainer: Explainer) -> None:
+    asked = Question("http://arcus.internal/", "10.1.0.1", server="socks")
+    assert explainer.explain(asked).reason == "auth_required"
+    assert explainer.explain(replace(asked, user="alice")).portal
