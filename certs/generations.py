@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from appliance.domain.errors import ConfigError, Problem
-from certs.files import locked, sync, write_whole
+from appliance.files import locked, sync, write_whole
 
 CERTIFICATE = "ca.pem"
 KEY = "ca.key"

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from appliance.domain.clock import Clock
-from certs.files import locked, sync, write_whole
+from appliance.files import locked, sync, write_whole
 from certs.generations import CERTIFICATE, KEY, Generations
 
 type SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey

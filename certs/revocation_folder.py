@@ -12,9 +12,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.domain.clock import Clock
+from appliance.files import locked, write_whole
 from certs import crl, revoked
 from certs.authority import Authority
-from certs.files import locked, write_whole
 from certs.publication import CERTIFICATE, CRL, identity
 from certs.responder import Delegate, delegate
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography import x509
 
 from appliance.domain.errors import ConfigError, Problem
-from certs.files import locked, write_whole
+from appliance.files import locked, write_whole
 
 MAX_REVOKED = 10_000
 """Entries of one CA; a CRL with as many takes 400 KB."""

@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from appliance.domain.errors import ConfigError, Problem
-from certs.files import locked, write_whole
+from appliance.files import locked, write_whole
 
 KEY = 32
 MAX_KEYS = 8

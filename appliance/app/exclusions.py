@@ -3,12 +3,12 @@
 Nothing here leads to the database or its libraries: workers have no use for them, in memory or at their start.
 """
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from appliance.config.root import AppConfig
 from appliance.domain.exclusion import MAX_SNAPSHOT, Learned, from_snapshot, to_snapshot
+from appliance.files import write_whole
 from appliance.policy.decrypt import compile_lists
 from appliance.policy.exclusions import Exclusions, compile_exclusions
 
@@ -31,11 +31,7 @@ class SnapshotWriter:
         wanted = tuple(entries)
         if wanted == self._written:
             return
-        new = self._path.with_suffix(".new")
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(to_snapshot(wanted))
-        new.replace(self._path)
+        write_whole(self._path, to_snapshot(wanted))
         self._written = wanted
 
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from certs.files import write_whole
+from appliance.files import write_whole
 
 logger = logging.getLogger(__name__)
 

@@ -142,7 +142,7 @@ def _check(saved: "SavedCa") -> None:
 
 
 def _install(config: AppConfig, saved: "SavedCa") -> None:
-    from certs.files import write_whole
+    from appliance.files import write_whole
     from certs.generations import Generation, Generations
     from certs.revocation_folder import RevocationFolder
 

@@ -1,9 +1,7 @@
 """The admin token: made at first start and shown once; only its argon2id hash stays, in a file of mode 0600."""
 
 import asyncio
-import contextlib
 import hmac
-import os
 import secrets
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +14,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from appliance.control.failures import FailureLimit
 from appliance.domain.clock import Clock, SystemClock
 from appliance.domain.errors import ConfigError, Problem
+from appliance.files import write_new
 
 PREFIX = "adm_"
 """Makes a token that leaked into a file or a chat findable, and never an option of a command line."""
@@ -40,36 +39,9 @@ def ensure(path: Path) -> str | None:
             path.chmod(0o600)
             return None
         token = PREFIX + secrets.token_urlsafe(32)
-        return token if _create(path, _HASHER.hash(token)) else None
+        return token if write_new(path, f"{_HASHER.hash(token)}\n".encode()) else None
     except OSError as error:
         raise ConfigError([Problem(f"cannot be used: {error.strerror}", "admin token", str(path))]) from error
-
-
-def _create(path: Path, content: str) -> bool:
-    """The whole file or none of it, and never over one that another process has just made."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    hidden = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    fd = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(fd, "w") as file:
-            file.write(content + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(hidden, path)
-            _sync_folder(path.parent)
-            return True
-        return False
-    finally:
-        hidden.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _stored(path: Path) -> str:

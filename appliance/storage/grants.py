@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import secrets
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
@@ -12,6 +11,7 @@ from typing import Final
 from appliance.domain.clock import Clock
 from appliance.domain.proceed import Warned
 from appliance.domain.target import parse_ip
+from appliance.files import write_whole
 
 MAX_GRANTS: Final = 1_000
 """Of one tenant; above it nothing more is granted until old ones have ended."""
@@ -37,12 +37,9 @@ class Grants:
         own = sum(name.startswith(_client(warned)) for name in names)
         if (len(names) >= self._limit or own >= self._of_client) and not file.exists():
             return False
-        draft = file.with_name(f".{secrets.token_hex(16)}")
-        descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump({"until": until, **dataclasses.asdict(warned)}, stream)
-        os.utime(draft, (until, until))
-        draft.replace(file)
+        data = json.dumps({"until": until, **dataclasses.asdict(warned)}).encode()
+        # waiting for the disk would hold up everybody; a grant that a crash has lost is asked for again
+        write_whole(file, data, durable=False, modified=until)
         return True
 
     def holds(self, warned: Warned) -> bool:
