@@ -6,7 +6,6 @@ is remembered: a page that opens ten connections to a host costs that host one m
 
 import asyncio
 import copy
-from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +22,7 @@ from appliance.egress.escaper import Dialed
 from appliance.engine.handler import Dial
 from appliance.engine.stream import close_soon
 from certs.look import Look
+from certs.memo import Kept, Memo
 from certs.trust import UpstreamTrust
 
 CAPACITY: Final = 4096
@@ -54,13 +54,6 @@ class _Key:
     alpn: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    facts: UpstreamFacts
-    until: float
-    """On the monotonic clock."""
-
-
 class Survey:
     """Bounded, least recently used out first; one look per server at a time, however many clients wait for it.
 
@@ -76,14 +69,12 @@ class Survey:
         capacity: int = CAPACITY,
     ) -> None:
         """``escaper``: the name of a connection's way out, a part of what a look is remembered under."""
-        self._dial, self._surveyors, self._escaper, self._clock = dial, surveyors, escaper, clock
-        self._capacity = capacity
-        self._seen: OrderedDict[_Key, _Seen] = OrderedDict()
-        self._flights: dict[_Key, asyncio.Task[UpstreamFacts]] = {}
-        self.counters: Counter[str] = Counter()
+        self._dial, self._surveyors, self._escaper = dial, surveyors, escaper
+        self._memo: Memo[_Key, UpstreamFacts] = Memo(capacity, clock)
+        self.counters = self._memo.counters
 
     def __len__(self) -> int:
-        return len(self._seen)
+        return len(self._memo)
 
     async def look(self, conn: ConnNotes, target: Target, sni: str = "", alpn: tuple[str, ...] = ()) -> UpstreamFacts:
         """The server at ``target`` under the name ``sni`` (else the target's own), as seen now or lately.
@@ -92,38 +83,17 @@ class Survey:
         """
         offered = tuple(name for name in PROTOCOLS if name in alpn)
         key = _Key(conn.tenant or TenantId(""), self._escaper(conn), target, sni or target.host, offered)
-        if (seen := self._seen.get(key)) is not None and self._clock.monotonic() < seen.until:
-            self._seen.move_to_end(key)
-            self.counters["hit"] += 1
-            return seen.facts
-        flight = self._flights.get(key)
-        self.counters["looked" if flight is None else "joined"] += 1
-        # one client that goes away must not take the answer from the others
-        return await asyncio.shield(flight or self._start(conn, key))
+        # a copy: the connection may leave its tenant while others wait for the same answer
+        return await self._memo.get(key, lambda: self._known(copy.copy(conn), key))
 
     def close(self) -> None:
         """End every look under way."""
-        for flight in self._flights.values():
-            flight.cancel()
+        self._memo.close()
 
-    def _start(self, conn: ConnNotes, key: _Key) -> asyncio.Task[UpstreamFacts]:
-        # a copy: the connection may leave its tenant while others wait for the same answer
-        flight = asyncio.get_running_loop().create_task(self._look(copy.copy(conn), key))
-        self._flights[key] = flight
-        flight.add_done_callback(lambda done: self._landed(key, done))
-        return flight
-
-    def _landed(self, key: _Key, flight: asyncio.Task[UpstreamFacts]) -> None:
-        del self._flights[key]
-        if flight.cancelled() or flight.exception() is not None:
-            return  # whoever waits is told; nothing is known, so nothing is remembered
-        facts, config = flight.result(), self._surveyors[key.tenant].config
-        ttl = config.ttl if facts.reason is Reason.OK else config.failure_ttl
-        if ttl:
-            self._seen[key] = _Seen(facts, self._clock.monotonic() + ttl)
-            self._seen.move_to_end(key)
-        if len(self._seen) > self._capacity:
-            self._seen.popitem(last=False)
+    async def _known(self, conn: ConnNotes, key: _Key) -> Kept[UpstreamFacts]:
+        config = self._surveyors[key.tenant].config
+        facts = await self._look(conn, key)
+        return Kept(facts, config.ttl if facts.reason is Reason.OK else config.failure_ttl)
 
     async def _look(self, conn: ConnNotes, key: _Key) -> UpstreamFacts:
         surveyor = self._surveyors[key.tenant]

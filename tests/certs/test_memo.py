@@ -30,7 +30,7 @@ async def test_a_value_is_made_once_until_its_end() -> None:
         clock.advance(seconds)
         assert await memo.get("a", lambda: maker.make("a")) == "A"
         assert len(maker.calls) == calls
-    assert memo.counters == {"made": 2, "hit": 1}
+    assert memo.counters == {"looked": 2, "hit": 1}
 
 
 async def test_who_asks_at_the_same_time_waits_for_the_same_answer() -> None:
@@ -63,3 +63,21 @@ async def test_an_error_reaches_everybody_and_is_not_remembered() -> None:
         with pytest.raises(OSError, match="nothing"):
             await memo.get("broken", lambda: maker.make("broken"))
     assert (maker.calls, len(memo)) == (["broken"] * 2, 0)
+
+
+async def test_what_is_for_no_time_is_given_to_those_who_wait_and_takes_no_room() -> None:
+    maker = Maker(seconds=0.0)
+    memo: Memo[str, str] = Memo(10, ManualClock(0.0))
+    both = await asyncio.gather(*(memo.get("a", lambda: maker.make("a")) for _ in range(2)))
+    assert (both, maker.calls, len(memo)) == (["A", "A"], ["a"], 0)
+
+
+async def test_close_ends_what_is_being_looked_for() -> None:
+    maker = Maker()
+    maker.gate.clear()
+    memo: Memo[str, str] = Memo(10, ManualClock(0.0))
+    waiting = asyncio.create_task(memo.get("a", lambda: maker.make("a")))
+    await asyncio.sleep(0)
+    memo.close()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
