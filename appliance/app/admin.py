@@ -63,7 +63,8 @@ type _Signals = list[signal.Signals]
 
 async def _serve(process: "_Process", sockets: list[socket.socket], stop: asyncio.Event, received: _Signals) -> None:
     server = _Server(_settings(process.application()))
-    helpers = [asyncio.create_task(work) for work in (process.beat.run(), process.retain(), process.learning.run())]
+    works = (process.beat.run(), process.retain(), process.learning.run(), process.readiness.run())
+    helpers = [asyncio.create_task(work) for work in works]
     serving, stopping = asyncio.create_task(server.serve(sockets=sockets)), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -107,8 +108,8 @@ class _Process:
         self._verifier = Verifier(paths.admin_token)
         self._store = SqliteStore(config.audit.store.path or paths.audit_db)
         self.learning = Learning(config, self._store, paths)
-        self._readiness = ReadinessKeeper(config, self._store, SystemClock())
-        self._drain = Drain(paths.spool, [*self._sinks(), *self.learning.sinks(), *self._readiness.sinks()])
+        self.readiness = ReadinessKeeper(config, self._store, SystemClock())
+        self._drain = Drain(paths.spool, [*self._sinks(), *self.learning.sinks(), *self.readiness.sinks()])
         self._counted: dict[str, FeedStats] = {}
         self._ended = threading.Event()
         self._workers = tuple(f"worker-{number}" for number in range(worker_count(config)))
@@ -141,7 +142,7 @@ class _Process:
                 portal=PortalNames.of(config.portal).name,
                 households={str(key): home for key, home in households(config, offered).items()},
                 exclusions=self.learning.desk,
-                readiness=self._readiness.of,
+                readiness=self.readiness.of,
             )
         )
 
@@ -154,7 +155,7 @@ class _Process:
     def _sample(self, health: HealthWriter) -> None:
         """For the heartbeat: the sinks' counters and states, and everyone's health as gauges."""
         ca_watch.sample(self.config, SystemClock(), self._metrics, health)
-        self._readiness.sample(self._metrics, health)
+        self.readiness.sample(self._metrics, health)
         for name, stats in self._drain.stats().items():
             self._count(name, stats)
             health.set(f"audit_{name}", State.OK if stats.healthy else State.UNHEALTHY, stats.last_error)

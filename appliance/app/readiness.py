@@ -1,5 +1,6 @@
 """While a CA is being replaced: learns from the audit stream who trusts the next one, and tells the workers."""
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from certs.generations import Generation
 
 logger = logging.getLogger(__name__)
 
+INTERVAL = 2.0
+"""Seconds between two looks at all clients, which take a second where there are a hundred thousand: not on the event loop."""
 PRUNE_INTERVAL = 3600.0
 
 
@@ -56,6 +59,8 @@ class ReadinessKeeper:
         self._clock = clock
         self._pruned = -PRUNE_INTERVAL
         self._told: dict[str, frozenset[str]] | None = None
+        self._clients: dict[str, tuple[int, int]] = {}
+        self._trouble = ""
 
     def sinks(self) -> list[Sink]:
         cas = frozenset(each for under_way in self.rotations for each in (under_way.current, under_way.upcoming))
@@ -66,25 +71,38 @@ class ReadinessKeeper:
         found = next((each for each in self.rotations if each.ca == ca), None)
         return None if found is None else report(self._store, found, self._clock.now())
 
-    def sample(self, metrics: Metrics, health: HealthWriter) -> None:
-        """For the heartbeat: gauges, and the list that the workers read."""
-        trouble = ""
-        try:
-            self._keep(metrics)
-        except (StoreError, OSError) as error:
-            trouble = str(error)
-        if self.rotations:
-            health.set("ca_readiness", State.DEGRADED if trouble else State.OK, trouble)
+    async def run(self) -> None:
+        """Keep the list that the workers read, until cancelled; at once done when no CA is being replaced."""
+        while self.rotations:
+            self._trouble = await asyncio.to_thread(self.step)
+            await asyncio.sleep(INTERVAL)
 
-    def _keep(self, metrics: Metrics) -> None:
+    def step(self) -> str:
+        """Once: what went wrong, or nothing."""
+        try:
+            self._keep()
+        except (StoreError, OSError) as error:
+            return str(error)
+        return ""
+
+    def sample(self, metrics: Metrics, health: HealthWriter) -> None:
+        """For the heartbeat."""
+        for ca, (ready, missing) in self._clients.items():
+            metrics.set("arcus_ca_clients", ca, "ready", value=ready)
+            metrics.set("arcus_ca_clients", ca, "missing", value=missing)
+        if self.rotations:
+            health.set("ca_readiness", State.DEGRADED if self._trouble else State.OK, self._trouble)
+
+    def _keep(self) -> None:
         ready: dict[str, frozenset[str]] = {}
+        clients: dict[str, tuple[int, int]] = {}
         for under_way in self.rotations:
             found = report(self._store, under_way, self._clock.now())
             missing = found.missing
             # an address that is ready in one tenant and not in another is not ready
             ready[under_way.upcoming] = frozenset(each.ip for each in found.clients) - {each.ip for each in missing}
-            metrics.set("arcus_ca_clients", under_way.ca, "ready", value=found.ready)
-            metrics.set("arcus_ca_clients", under_way.ca, "missing", value=len(missing))
+            clients[under_way.ca] = found.ready, len(missing)
+        self._clients = clients
         if ready != self._told:
             tell(self._run, ready)
             self._told = ready
