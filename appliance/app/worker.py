@@ -69,7 +69,7 @@ from appliance.tenancy.resolve import TenantResolver
 from certs.revocation_answers import RevocationAnswers
 
 HOOK_MARGIN = 10.0
-"""Seconds that a hook may take beyond the longest ICAP transaction configured."""
+"""Seconds that a hook may take beyond the longest wait configured: an ICAP transaction, or what is fetched about a server."""
 
 
 async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: int, seed: bytes = b"") -> None:
@@ -248,7 +248,8 @@ class _Build:
         return self.site.names.request(notes.conn, notes.target, notes.scheme, claimed, notes.path)
 
     def _hook_budget(self) -> float:
-        return max((auditor.icap_timeout for auditor in self.config.auditor), default=0.0) + HOOK_MARGIN
+        scans = (auditor.icap_timeout for auditor in self.config.auditor)
+        return max([*scans, *(care.patience for care in self.aftercare.values())], default=0.0) + HOOK_MARGIN
 
     def sample(self, health: HealthWriter) -> None:
         """For the heartbeat: gauges, and what this worker knows of its health."""
