@@ -1,8 +1,8 @@
 """RSA keys that several leaves of one CA have in common: making one takes as long as a hundred signatures.
 
 Most servers have RSA keys, and a leaf follows them. Whoever gets one leaf's key out of a process has all of them, so a
-few leaves with one key lose nothing that was apart before; leaves of different CAs, and so of different tenants, never
-share one.
+few leaves with one key lose nothing that was apart before; leaves of different CAs never share one, nor do those of tenants
+with CAs of their own.
 """
 
 from dataclasses import dataclass
