@@ -68,7 +68,7 @@ class CertificateException(Node):
     until: date | None = None
     """The last day (UTC) on which it counts; absent: it does not end."""
     reason: str = ""
-    """Stands in the audit record."""
+    """For people. The audit record has the exception's name."""
 
 
 class Warn(Node):

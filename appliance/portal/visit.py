@@ -47,7 +47,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete response, without Content-Length. ``reason`` is set where the visit failed: a reason word's value."""
+    """A complete response, without Content-Length."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
