@@ -10,7 +10,7 @@ from tests.e2e.forwarder import forwarder
 from tests.e2e.running import base_config, running
 from tests.e2e.webserver import webserver
 
-pytestmark = [pytest.mark.e2e, pytest.mark.integration]
+pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(450)]
 
 CHECKS = ("--protocols", "--standard", "--fs", "--server-defaults")
 ABOUT_THE_CERTIFICATE = ("cert", "DNS_CAA", "engine_problem")
