@@ -157,7 +157,8 @@ def _client(server: RedisServer) -> Redis:
     pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
         server.url,
         username=server.username, password=server.password, protocol=2, client_name="arcus",
-        max_connections=CONNECTIONS, timeout=CONNECT, socket_connect_timeout=CONNECT, socket_timeout=CONNECT,
+        max_connections=CONNECTIONS, timeout=max(CONNECT, server.deadline),
+        socket_connect_timeout=CONNECT, socket_timeout=CONNECT,
         # to ask again is the caller's to decide, within its deadline
         retry=Retry(NoBackoff(), 0), retry_on_timeout=False,
         **tls,
