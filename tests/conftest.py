@@ -15,9 +15,9 @@ hypothesis.settings.load_profile("arcus")
 KINDS = "SRV|TEN|LIM|ESC|LB|CB|CA|RT|PL|HC|FW|DNS|GEO|USR|POL|TLS|AUD|ICP|CFG|MET|LOG|API|CTL|DB|RDS|REG|TCP|DEP|ERR|TST"
 _IN_NAME = re.compile(rf"(?<![a-z])({KINDS.lower()})_(\d\d)(?!\d)")
 _IN_TEXT = re.compile(rf"\b({KINDS})-(\d\d)\b")
-PROCESSES = ("e2e", "faults", "interop")
-"""Tests of whole processes on a machine that may be busy with other things: one that fails is asked once more, and the
-summary says so."""
+PROCESSES = ("e2e", "faults", "interop", "security")
+"""Tests of whole processes, as are those marked ``integration``, on a machine that may be busy with other things: one that
+fails is asked once more, and the summary says so."""
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / ".pytest_cache" / "features.json"
 
@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         function = getattr(item, "function", None)
         if rows := rows_of(item.name, getattr(function, "__doc__", None)):
             item.user_properties.append(("features", rows))
-        if item.path.relative_to(HERE).parts[0] in PROCESSES:
+        if item.path.relative_to(HERE).parts[0] in PROCESSES or item.get_closest_marker("integration"):
             item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=1))
 
 
