@@ -69,3 +69,12 @@ def locked(file: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def stamp(path: Path) -> tuple[int, ...]:
+    """What is another value once the file was replaced or written to; empty when there is none. Raises OSError."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return ()
+    return status.st_mtime_ns, status.st_size, status.st_ino

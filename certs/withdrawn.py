@@ -4,6 +4,7 @@ import hashlib
 import logging
 from pathlib import Path
 
+from appliance.files import stamp
 from certs import revoked
 from certs.revoked import RevokedError
 
@@ -32,7 +33,7 @@ class Withdrawn:
         if self._file is None:
             return
         try:
-            seen = _stamp(self._file)
+            seen = stamp(self._file)
             if seen != self._seen:
                 self._read(self._file)
                 self._seen, self.trouble = seen, ""
@@ -45,11 +46,3 @@ class Withdrawn:
         self._serials = frozenset(revoked.read(file))
         octets = b"".join(serial.to_bytes(20) for serial in sorted(self._serials))
         self.mark = hashlib.sha256(octets).hexdigest() if octets else ""
-
-
-def _stamp(file: Path) -> tuple[int, ...]:
-    try:
-        status = file.stat()
-    except FileNotFoundError:
-        return ()
-    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from appliance.config.root import AppConfig
 from appliance.domain.exclusion import MAX_SNAPSHOT, Learned, from_snapshot, to_snapshot
-from appliance.files import write_whole
+from appliance.files import stamp, write_whole
 from appliance.policy.decrypt import compile_lists
 from appliance.policy.exclusions import Exclusions, compile_exclusions
 
@@ -41,17 +41,15 @@ class SnapshotReader:
     def __init__(self, path: Path, table: Exclusions) -> None:
         self._path = path
         self._table = table
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, ...] = ()
         self.error = ""
 
     def refresh(self) -> None:
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            self._seen, self.error = None, ""
+        seen = stamp(self._path)
+        if not seen:
+            self._seen, self.error = seen, ""
             self._table.learn(())
             return
-        seen = (status.st_mtime_ns, status.st_size, status.st_ino)
         if seen == self._seen:
             return
         self._seen = seen

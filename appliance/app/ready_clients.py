@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from appliance.files import write_whole
+from appliance.files import stamp, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ class ReadyClients:
 
     def __init__(self, directory: Path) -> None:
         self._file = directory / FILE
-        self._stamp = 0
+        self._seen: tuple[int, ...] = ()
         self._known: Mapping[str, frozenset[str]] = {}
 
     def knows(self, fingerprint: str, ip: str) -> bool:
@@ -27,12 +27,9 @@ class ReadyClients:
 
     def sample(self) -> None:
         """For the heartbeat: read the file again when it was replaced."""
-        try:
-            stamp = self._file.stat().st_mtime_ns
-        except FileNotFoundError:
-            stamp = 0
-        if stamp != self._stamp:
-            self._stamp, self._known = stamp, _read(self._file) if stamp else {}
+        seen = stamp(self._file)
+        if seen != self._seen:
+            self._seen, self._known = seen, _read(self._file) if seen else {}
 
 
 def _read(file: Path) -> dict[str, frozenset[str]]:
