@@ -5,17 +5,15 @@ import datetime
 import os
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
-import threading
 from collections.abc import Iterator
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from tests.e2e import sockets
+from tests.e2e.forwarder import forwarder
 from tests.e2e.lab import Place, appliance
 from tests.tlslab.asking import target
 from tests.tlslab.case import LabCase
@@ -40,33 +38,9 @@ def name(case: LabCase) -> str:
     return case.host.encode("idna").decode() if case.address == "127.0.0.1" else case.host
 
 
-@contextlib.contextmanager
-def relay(place: Place, case: LabCase) -> Iterator[int]:
+def relay(place: Place, case: LabCase) -> contextlib.AbstractContextManager[int]:
     """A port from which a tunnel leads through the appliance to the case's server, for clients that know no proxies."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=_relay, args=(listener, place, case), daemon=True)
-        thread.start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join(10)
-
-
-def _relay(listener: socket.socket, place: Place, case: LabCase) -> None:
-    with contextlib.suppress(OSError):
-        client, _ = listener.accept()
-        with client, sockets.connect(place.arcus.port("explicit"), target(case, place.lab.port(case))) as tunnel:
-            back = threading.Thread(target=_pump, args=(tunnel, client), daemon=True)
-            back.start()
-            _pump(client, tunnel)
-            back.join(10)
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    with contextlib.suppress(OSError):
-        sink.shutdown(socket.SHUT_WR)
+    return forwarder(place.arcus.port("explicit"), target(case, place.lab.port(case)))
 
 
 def talk(command: list[str], case: LabCase) -> str:
