@@ -1,7 +1,6 @@
 """What is found out about a server after its handshake and before the client's first byte goes there: the issuers that it
 forgot to send, and whether its certificates have been taken back."""
 
-import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from appliance.domain.notes import ConnNotes, TlsNotes
 from appliance.domain.reason import Reason
 from certs import staple
 from certs.issuers import Issuers
+from certs.patience import Patience
 from certs.revocation import Revocation
 from certs.trust import UpstreamTrust, verified_chain
 from certs.upstream_sessions import is_resumed
@@ -35,7 +35,7 @@ class Aftercare:
     fetch: Fetch
     clock: Clock
     patience: float
-    """Seconds for everything that is fetched about one server; what takes longer counts as not to be had."""
+    """Seconds that one connection waits for everything about its server; what takes longer counts as not to be had."""
 
     def wanted(self, connection: SSL.Connection) -> bool:
         """Whether something is left to be found out. A resumed session was judged when it was new."""
@@ -46,31 +46,26 @@ class Aftercare:
     async def judge(self, conn: ConnNotes, connection: SSL.Connection, notes: TlsNotes) -> Verdict:
         """The verdict on the server; what was learnt is written into ``notes``."""
         state: Verification = connection.get_app_data()
-        chain, get = verified_chain(connection), self._patient(conn)
+        chain, get, patience = verified_chain(connection), self._by(conn), Patience(self.patience, self.clock)
         if state.gap is not None:
-            verdict, chain = await self._complete(connection, state, state.gap, get)
+            verdict, chain = await self._complete(connection, state, state.gap, get, patience)
             if verdict.reason is not Reason.OK or not chain:
                 return verdict
             notes.completed = True
-        return await self._revocation(connection, state, chain, notes, get)
+        return await self._revocation(connection, state, chain, notes, get, patience)
 
-    def _patient(self, conn: ConnNotes) -> Get:
-        """Fetch for this connection until its time is over. A copy: the connection may leave its tenant meanwhile."""
-        party, ends = copy.copy(conn), self.clock.monotonic() + self.patience
-
-        async def get(url: str, body: bytes, kind: str) -> bytes:
-            async with asyncio.timeout(max(0.0, ends - self.clock.monotonic())):
-                return await self.fetch(party, url, body, kind)
-
-        return get
+    def _by(self, conn: ConnNotes) -> Get:
+        """Fetch in the name of this connection. A copy: the connection may leave its tenant meanwhile."""
+        party = copy.copy(conn)
+        return lambda url, body, kind: self.fetch(party, url, body, kind)
 
     async def _complete(
-        self, connection: SSL.Connection, state: Verification, gap: Verdict, get: Get
+        self, connection: SSL.Connection, state: Verification, gap: Verdict, get: Get, patience: Patience
     ) -> tuple[Verdict, list[x509.Certificate]]:
         """A chain that was completed and still has a fault is refused, whatever is tolerated: verification ends at the first
         fault then, and there may be more behind it."""
         sent = sent_chain(connection)
-        verdict, chain = await self.issuers.complete(self.trust, state.host, sent, gap, lambda url: get(url, b"", ""))
+        verdict, chain = await self.issuers.complete(self.trust, state.host, sent, gap, lambda url: get(url, b"", ""), patience)
         if verdict.reason is Reason.OK:
             stapled = staple.check(state.staple, chain, self.clock.now())
             if stapled is not None:
@@ -82,12 +77,18 @@ class Aftercare:
         return state.refuse(verdict), []
 
     async def _revocation(
-        self, connection: SSL.Connection, state: Verification, chain: Sequence[x509.Certificate], notes: TlsNotes, get: Get
+        self,
+        connection: SSL.Connection,
+        state: Verification,
+        chain: Sequence[x509.Certificate],
+        notes: TlsNotes,
+        get: Get,
+        patience: Patience,
     ) -> Verdict:
         modes = self.revocation.modes
         if not modes.fetches and not modes.hard:
             return Verdict(Reason.OK)
-        found = await self.revocation.check(chain, state.staple, get)
+        found = await self.revocation.check(chain, state.staple, get, patience)
         notes.revocation = found.text
         if found.verdict is None or state.accepts(found.verdict, connection):
             return Verdict(Reason.OK)

@@ -15,6 +15,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 from appliance.domain.clock import Clock
 from certs.memo import Kept, Memo
 from certs.ocsp_answer import access_urls
+from certs.patience import Patience
 from certs.trust import UpstreamTrust
 from certs.verdict import NO_ISSUER, Verdict
 
@@ -39,15 +40,21 @@ class Issuers:
         self.counters: Counter[str] = Counter()
 
     async def complete(
-        self, trust: UpstreamTrust, host: str, sent: Sequence[x509.Certificate], gap: Verdict, fetch: Fetch
+        self,
+        trust: UpstreamTrust,
+        host: str,
+        sent: Sequence[x509.Certificate],
+        gap: Verdict,
+        fetch: Fetch,
+        patience: Patience,
     ) -> tuple[Verdict, list[x509.Certificate]]:
         """Fill the ``gap`` in the chain that was ``sent``: the verdict on the whole, and the chain up to its anchor.
 
-        ``gap`` itself is the verdict when nothing was found.
+        ``gap`` itself is the verdict when nothing was found in time.
         """
         chain, verdict = list(sent), gap
         for _ in range(MAX_STEPS):
-            found = [] if verdict.certificate is None else await self._above(verdict.certificate, fetch)
+            found = [] if verdict.certificate is None else await self._above(verdict.certificate, fetch, patience)
             found = [each for each in found if each not in chain]
             if not found:
                 break
@@ -59,9 +66,12 @@ class Issuers:
         self.counters["failed"] += 1
         return verdict, []
 
-    async def _above(self, certificate: x509.Certificate, fetch: Fetch) -> list[x509.Certificate]:
+    async def _above(self, certificate: x509.Certificate, fetch: Fetch, patience: Patience) -> list[x509.Certificate]:
         for url in access_urls(certificate, AuthorityInformationAccessOID.CA_ISSUERS):
-            found = await self._known.get(url, lambda url=url: _fetched(url, fetch))  # type: ignore[misc]
+            try:
+                found = await patience.wait(self._known.get(url, lambda url=url: _fetched(url, fetch)))  # type: ignore[misc]
+            except TimeoutError:
+                return []
             fitting = [each for each in found if each.subject == certificate.issuer]
             if fitting:
                 return fitting
@@ -71,8 +81,6 @@ class Issuers:
 async def _fetched(url: str, fetch: Fetch) -> Kept[tuple[x509.Certificate, ...]]:
     try:
         found = parse(await fetch(url))
-    except TimeoutError:  # the time of the connection that asked, which others' addresses may have used up: says nothing
-        return Kept((), 0.0)
     except Exception:  # nothing is what a broken address has; the chain's own verdict is told
         found = ()
     return Kept(found, TTL if found else FAILURE_TTL)

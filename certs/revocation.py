@@ -15,6 +15,7 @@ from certs import crl_answer, ocsp_answer
 from certs.fingerprint import certificate_sha256
 from certs.memo import Kept, Memo
 from certs.ocsp_answer import Answer
+from certs.patience import Patience
 from certs.verdict import Verdict
 
 type Fetch = Callable[[str, bytes, str], Awaitable[bytes]]
@@ -73,22 +74,34 @@ class Revocation:
         self._lists: Memo[str, bytes] = Memo(LISTS, clock)
         self.counters: Counter[tuple[str, str]] = Counter()
 
-    async def check(self, chain: Sequence[x509.Certificate], staple: bytes, fetch: Fetch) -> Finding:
-        """Judge a verified chain, leaf first, anchor last, with the response that the server stapled (empty: none)."""
+    async def check(self, chain: Sequence[x509.Certificate], staple: bytes, fetch: Fetch, patience: Patience) -> Finding:
+        """Judge a verified chain, leaf first, anchor last, with the response that the server stapled (empty: none).
+
+        What is not known when ``patience`` is over counts as unknown; it is looked for all the same, for those who come later.
+        """
         if len(chain) < 2:
             return Finding(None, "")
         pairs = list(pairwise(chain))
         if not (self.modes.intermediates and self.modes.fetches):
             del pairs[1:]
-        all_known = await asyncio.gather(*(self._know(pair, fetch, staple if pair is pairs[0] else b"") for pair in pairs))
+        staples = [staple, *(b"" for _ in pairs[1:])]
+        asked = (self._know(pair, each, fetch, patience) for pair, each in zip(pairs, staples, strict=True))
+        all_known = await asyncio.gather(*asked)
         for depth, known in enumerate(all_known):
             if (verdict := self._verdict(known, depth, chain[depth])) is not None:
                 return Finding(verdict, _text(known))
         unknown = (known for known in all_known if known.revoked is None)
         return Finding(None, _text(next(unknown, all_known[0])))
 
-    async def _know(self, pair: tuple[x509.Certificate, x509.Certificate], fetch: Fetch, staple: bytes) -> _Known:
-        return self._stapled(*pair, staple) or await self._ask(*pair, fetch)
+    async def _know(
+        self, pair: tuple[x509.Certificate, x509.Certificate], staple: bytes, fetch: Fetch, patience: Patience
+    ) -> _Known:
+        if (stapled := self._stapled(*pair, staple)) is not None:
+            return stapled
+        try:
+            return await patience.wait(self._ask(*pair, fetch))
+        except TimeoutError:
+            return _Known(None, "no answer in time")
 
     def _verdict(self, known: _Known, depth: int, certificate: x509.Certificate) -> Verdict | None:
         if known.revoked:
@@ -150,8 +163,6 @@ class Revocation:
     async def _fetched(self, url: str, fetch: Fetch) -> Kept[bytes]:
         try:
             data = await fetch(url, b"", "")
-        except TimeoutError:  # the time of the connection that asked was over: says nothing about the list
-            return Kept(b"", 0.0)
         except Exception:  # as above
             return Kept(b"", self.modes.failure_ttl)
         return Kept(data, min(self.modes.max_age, 3600.0) if len(data) <= MAX_LIST_KEPT else 0.0)

@@ -38,6 +38,9 @@ class _Loaded:
     stamp: tuple[int, ...]
     responder: Responder | None = None
     files: dict[str, bytes] = field(default_factory=dict)
+    signed: float = 0.0
+    """When the CRL was, and until when it holds: seconds since the epoch."""
+    holds: float = 0.0
 
 
 class RevocationAnswers:
@@ -65,7 +68,7 @@ class RevocationAnswers:
             return HttpAnswer(404)
         if method not in ("GET", "HEAD"):
             return HttpAnswer(405, headers=(("Allow", "GET, HEAD"),))
-        return _file(what, ca.files[what], self._clock.now())
+        return _certificate(ca) if what == CERTIFICATE else _crl(ca, self._clock.now())
 
     def _ocsp(self, ca: _Loaded, method: str, rest: str | None, body: bytes) -> HttpAnswer:
         """RFC 6960 appendix A: by POST, or by GET with the request in the path."""
@@ -93,6 +96,8 @@ class RevocationAnswers:
     def _load(self, folder: RevocationFolder, stamp: tuple[int, ...]) -> _Loaded:
         files = {file.name: file.read_bytes() for file in (folder.certificate, folder.crl) if file.exists()}
         loaded = _Loaded(stamp, files=files)
+        if CRL in files:
+            loaded.signed, loaded.holds = _times(files[CRL])
         if folder.responder.exists() and CERTIFICATE in files:
             issuer = x509.load_der_x509_certificate(files[CERTIFICATE])
             delegate = Delegate.from_pem(folder.responder.read_bytes())
@@ -117,15 +122,21 @@ def _ocsp_answer(answer: OcspAnswer, now: float | None) -> HttpAnswer:
     return HttpAnswer(200, answer.body, (kind, *_kept(answer.expires - REUSED, now, answer.expires)))
 
 
-def _file(name: str, body: bytes, now: float) -> HttpAnswer:
-    if name == CERTIFICATE:
-        return HttpAnswer(
-            200, body, (("Content-Type", "application/pkix-cert"), ("Cache-Control", f"public, max-age={MAX_AGE}"))
-        )
-    crl = x509.load_der_x509_crl(body)
-    signed = (crl.last_update_utc + BACKDATE).timestamp()
-    end = crl.next_update_utc.timestamp() if crl.next_update_utc else now
-    return HttpAnswer(200, body, (("Content-Type", "application/pkix-crl"), *_kept(signed, now, min(now + MAX_AGE, end))))
+def _certificate(ca: _Loaded) -> HttpAnswer:
+    kept = ("Cache-Control", f"public, max-age={MAX_AGE}")
+    return HttpAnswer(200, ca.files[CERTIFICATE], (("Content-Type", "application/pkix-cert"), kept))
+
+
+def _crl(ca: _Loaded, now: float) -> HttpAnswer:
+    kept = _kept(ca.signed, now, min(now + MAX_AGE, ca.holds))
+    return HttpAnswer(200, ca.files[CRL], (("Content-Type", "application/pkix-crl"), *kept))
+
+
+def _times(data: bytes) -> tuple[float, float]:
+    """A list of thousands takes its time to be read: once, not for each who asks."""
+    crl = x509.load_der_x509_crl(data)
+    signed, end = crl.last_update_utc + BACKDATE, crl.next_update_utc
+    return signed.timestamp(), (end or signed).timestamp()
 
 
 def _kept(signed: float, now: float, until: float) -> tuple[tuple[str, str], ...]:

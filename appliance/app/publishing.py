@@ -1,5 +1,6 @@
 """CRL and OCSP for forged leaves: signed where the keys are, answered on the admin listener and on the portal's name."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,15 +39,30 @@ class Publisher:
         self._held = held
         self._clock = clock
         self._seen: dict[str, tuple[tuple[int, ...], float]] = {}
+        self._troubles: dict[str, str] = {}
+        self._work: asyncio.Task[None] | None = None
 
     def sample(self, health: HealthWriter) -> None:
-        """For the heartbeat. A list that cannot be read, or a disk that is full, is told and tried again."""
+        """For the heartbeat: tell how the last look went, and begin the next. Never two at once.
+
+        In a thread: a token takes its time to sign, and another process may have the folder.
+        """
+        if self._work is not None:
+            if not self._work.done():
+                return
+            done, self._work = self._work, None
+            done.result()
+            for name, trouble in self._troubles.items():
+                health.set(f"revocation {name}", State.DEGRADED if trouble else State.OK, trouble)
+        self._work = asyncio.get_running_loop().create_task(asyncio.to_thread(self.look))
+
+    def look(self) -> None:
+        """Sign what has to be signed. A list that cannot be read, or a disk that is full, is kept to be told."""
         troubles: dict[str, str] = {}
         for authority in self._held:
             # the generations of one CA share its name
             troubles[authority.name] = self._keep(authority) or troubles.get(authority.name, "")
-        for name, trouble in troubles.items():
-            health.set(f"revocation {name}", State.DEGRADED if trouble else State.OK, trouble)
+        self._troubles = troubles
 
     def _keep(self, authority: Authority) -> str:
         folder, now = RevocationFolder.of(self._root, authority.fingerprint), self._clock.monotonic()

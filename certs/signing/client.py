@@ -141,6 +141,10 @@ class SignerClient:
         except OSError as error:
             self.trouble = f"cannot be reached: {error.strerror or error}"
             return None
+        except Exception as error:  # whatever it is: who stops trying has no signer until the worker ends
+            logger.exception("connecting to the signer")
+            self.trouble = f"cannot be reached: {type(error).__name__}"
+            return None
         return link if link.open else None
 
     def answered(self, message: Message) -> None:

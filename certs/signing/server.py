@@ -1,16 +1,17 @@
 """The signer's end: takes connections of our own processes, and answers what it has a handler for."""
 
 import asyncio
+import errno
 import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import cast
 
-from appliance.domain.errors import TaskError
+from appliance.domain.errors import InternalError, TaskError
 from appliance.domain.reason import Reason
 from certs.signing.place import peer_user
-from certs.signing.wire import Decoder, Kind, Message, WireError
+from certs.signing.wire import MAX_BODY, Decoder, Kind, Message, WireError
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +20,9 @@ MAX_CONNECTIONS = 300
 MAX_PENDING = 256
 """Questions of one connection under way; the next are not read before some are answered."""
 _MAX_DETAIL = 512
+_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+REST = 0.5
+"""Seconds until a connection is taken again after there was no room for one."""
 
 type Handlers = Mapping[Kind, Callable[[bytes], Awaitable[bytes]]]
 """From a question's body to its answer's. A handler raises TaskError for a failure with a reason, ValueError for a
@@ -47,6 +51,7 @@ class SignerServer:
         self._max_connections = max_connections
         self._connections: set[_Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._resting: asyncio.TimerHandle | None = None
 
     @property
     def connections(self) -> int:
@@ -54,11 +59,17 @@ class SignerServer:
 
     def start(self) -> None:
         self._sock.setblocking(False)
+        self._listen()
+
+    def _listen(self) -> None:
+        self._resting = None
         asyncio.get_running_loop().add_reader(self._sock.fileno(), self._accept)
 
     def stop(self) -> None:
         """Take no more connections, and close those that are open. The socket stays: it is the parent's."""
         asyncio.get_running_loop().remove_reader(self._sock.fileno())
+        if self._resting is not None:
+            self._resting.cancel()
         for connection in list(self._connections):
             connection.close()
         for task in self._tasks:
@@ -67,8 +78,10 @@ class SignerServer:
     def _accept(self) -> None:
         try:
             sock, _ = self._sock.accept()
-        except OSError:  # the other side has gone again
-            return
+        except OSError as error:
+            if error.errno in _NO_ROOM:  # the connection stays in the queue, and would wake us again and again
+                self._rest(error)
+            return  # else the other side has gone again
         refused = self._refusal(sock)
         if refused:
             logger.error("a connection to the signer is refused: %s", refused)
@@ -76,6 +89,12 @@ class SignerServer:
             return
         sock.setblocking(False)
         self._keep(asyncio.get_running_loop().create_task(self._adopt(sock)))
+
+    def _rest(self, error: OSError) -> None:
+        logger.error("no connection to the signer can be taken: %s", error.strerror)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._sock.fileno())
+        self._resting = loop.call_later(REST, self._listen)
 
     def _refusal(self, sock: socket.socket) -> str:
         if len(self._connections) >= self._max_connections:
@@ -110,6 +129,8 @@ class SignerServer:
     async def _outcome(self, message: Message) -> tuple[Kind, bytes]:
         try:
             answer = await self._handlers[message.kind](message.body)
+            if len(answer) > MAX_BODY:
+                raise InternalError(Reason.INTERNAL_ERROR, f"an answer of {len(answer)} octets, which no message holds")
             self._told(message.kind, "ok")
         except TaskError as error:
             return self._failure(message.kind, error.reason, error.detail)

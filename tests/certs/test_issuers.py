@@ -1,5 +1,6 @@
 """C11: chains that servers did not send whole."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.domain.clock import ManualClock
+from appliance.domain.clock import ManualClock, SystemClock
 from appliance.domain.reason import Reason
 from certs.issuers import FAILURE_TTL, MAX_BYTES, MAX_STEPS, TTL, Issuers, parse
+from certs.patience import Patience
 from certs.trust import UpstreamTrust
 from certs.verdict import Verdict, from_code
 from tests.certs import forge_origin as forge
@@ -49,7 +51,7 @@ def gap(pair: Pair) -> Verdict:
 
 async def completed(trust: UpstreamTrust, leaf: Pair, web: Web, issuers: Issuers | None = None, host: str = "origin.test"):
     found = issuers or Issuers(ManualClock(0.0))
-    return await found.complete(trust, host, [leaf.certificate], gap(leaf), web.fetch)
+    return await found.complete(trust, host, [leaf.certificate], gap(leaf), web.fetch, Patience(60.0, ManualClock()))
 
 
 FORMS = {
@@ -136,17 +138,31 @@ async def test_c11_issuers_and_their_absence_are_remembered(trust):
 
 
 @pytest.mark.security
-async def test_c11_a_connection_without_time_left_spoils_an_address_for_nobody(trust):
-    """A server may name a slow address of its own first, and then one that others need."""
+async def test_c11_whoever_waits_has_a_patience_of_its_own(trust):
+    """A server may name a slow address of its own first, and then one that others need: what the first gives up goes on
+    for the second, who joined it and has more time; and is remembered."""
     issuers, leaf = Issuers(ManualClock(0.0)), forge.issue(LEAF.but(extra=at("i")), forge.world().intermediate)
+    begun, gate, asked = asyncio.Event(), asyncio.Event(), 0
 
-    async def late(url: str) -> bytes:
-        raise TimeoutError
+    async def slow(url: str) -> bytes:
+        nonlocal asked
+        asked += 1
+        begun.set()
+        await gate.wait()
+        return forge.world().intermediate.der
 
-    verdict, _ = await issuers.complete(trust, "origin.test", [leaf.certificate], gap(leaf), late)
-    assert verdict.reason is Reason.UPSTREAM_CERT_INCOMPLETE
-    verdict, _ = await completed(trust, leaf, Web(i=forge.world().intermediate.der), issuers)
-    assert verdict.reason is Reason.OK
+    async def ask(seconds: float) -> Reason:
+        patience = Patience(seconds, SystemClock())
+        return (await issuers.complete(trust, "origin.test", [leaf.certificate], gap(leaf), slow, patience))[0].reason
+
+    first = asyncio.create_task(ask(0.05))
+    await begun.wait()
+    second = asyncio.create_task(ask(60.0))
+    assert await first is Reason.UPSTREAM_CERT_INCOMPLETE
+    gate.set()
+    assert await second is Reason.OK
+    assert await ask(0.0) is Reason.OK, "what is known needs no time"
+    assert asked == 1
 
 
 @given(st.binary(max_size=400), st.integers(0, 500))

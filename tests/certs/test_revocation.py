@@ -1,5 +1,6 @@
 """C18: whether certificates have been taken back, by every way, in every mode."""
 
+import asyncio
 import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,10 +14,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.domain.clock import ManualClock
+from appliance.domain.clock import ManualClock, SystemClock
 from appliance.domain.reason import Reason
 from certs import crl_answer, ocsp_answer
-from certs.revocation import Modes, Revocation
+from certs.patience import Patience
+from certs.revocation import Finding, Modes, Revocation
 from tests.certs import forge_origin as forge
 from tests.certs.forge_origin import CA, LEAF, NOW, Pair
 from tests.certs.test_staple import GOOD, REVOKED, UNKNOWN, response
@@ -165,11 +167,12 @@ class Web:
 
 BOTH = forge.issue(LONG.but(extra=(ocsp_at(URL), crl_at(LIST))), ISSUER)
 CHAIN = [BOTH.certificate, ISSUER.certificate, forge.world().root.certificate]
+LONG_PATIENCE = Patience(1e6, ManualClock())
 MISSING, GONE = Reason.UPSTREAM_CERT_REVOCATION_UNKNOWN, Reason.UPSTREAM_CERT_REVOKED
 
 
 async def found(modes: Modes, web: Web, chain=CHAIN, staple: bytes = b"") -> tuple[Reason, str]:
-    finding = await Revocation(modes, ManualClock(NOW.timestamp())).check(chain, staple, web.fetch)
+    finding = await Revocation(modes, ManualClock(NOW.timestamp())).check(chain, staple, web.fetch, LONG_PATIENCE)
     return (finding.verdict.reason if finding.verdict else Reason.OK), finding.text
 
 
@@ -242,13 +245,13 @@ async def test_c18_answers_and_their_absence_are_remembered_for_a_time():
     web = Web({URL: response(BOTH, ISSUER, GOOD)})
     for seconds, asked in ((0, 1), (599, 1), (1, 2)):
         clock.advance(seconds)
-        await revocation.check(CHAIN, b"", web.fetch)
+        await revocation.check(CHAIN, b"", web.fetch, LONG_PATIENCE)
         assert len(web.asked) == asked
     web.answers.clear()
     clock.advance(600)
     for seconds, asked in ((0, 4), (59, 4), (1, 6)):
         clock.advance(seconds)
-        await revocation.check(CHAIN, b"", web.fetch)
+        await revocation.check(CHAIN, b"", web.fetch, LONG_PATIENCE)
         assert len(web.asked) == asked
     assert revocation.counters == {("ocsp", "good"): 2, ("ocsp", "unknown"): 2, ("crl", "unknown"): 2}
 
@@ -257,23 +260,49 @@ async def test_c18_an_answer_is_never_kept_longer_than_it_says():
     clock = ManualClock(NOW.timestamp())
     revocation = Revocation(ALL_SOFT, clock)
     web = Web({URL: response(BOTH, ISSUER, GOOD, next_update=NOW + timedelta(minutes=5))})
-    await revocation.check(CHAIN, b"", web.fetch)
+    await revocation.check(CHAIN, b"", web.fetch, LONG_PATIENCE)
     clock.advance(301)
-    finding = await revocation.check(CHAIN, b"", web.fetch)
+    finding = await revocation.check(CHAIN, b"", web.fetch, LONG_PATIENCE)
     assert finding.text.startswith("unknown")
 
 
 @pytest.mark.security
-async def test_c18_a_connection_without_time_left_hides_a_list_from_nobody():
-    revocation = Revocation(Modes(crl="soft"), ManualClock(NOW.timestamp()))
-    other = forge.issue(LONG.but(extra=(crl_at(LIST),), serial=0x78), ISSUER)
+@pytest.mark.parametrize(("modes", "want"), [(Modes(crl="soft"), None), (Modes(crl="hard"), MISSING)])
+async def test_c18_whoever_waits_has_a_patience_of_its_own(modes, want):
+    """What the first gives up goes on for the second, who joined it and has more time, and then says the truth to all."""
+    revocation = Revocation(modes, ManualClock(NOW.timestamp()))
+    begun, gate = asyncio.Event(), asyncio.Event()
 
-    async def late(url: str, body: bytes, kind: str) -> bytes:
-        raise TimeoutError
-
-    async def prompt(url: str, body: bytes, kind: str) -> bytes:
+    async def slow(url: str, body: bytes, kind: str) -> bytes:
+        begun.set()
+        await gate.wait()
         return crl(SERIAL)
 
-    await revocation.check([other.certificate, ISSUER.certificate], b"", late)
-    finding = await revocation.check([LEAF_PAIR.certificate, ISSUER.certificate], b"", prompt)
-    assert finding.text == "revoked (crl)"
+    async def ask(seconds: float) -> Finding:
+        return await revocation.check([LEAF_PAIR.certificate, ISSUER.certificate], b"", slow, Patience(seconds, SystemClock()))
+
+    first = asyncio.create_task(ask(0.05))
+    await begun.wait()
+    second = asyncio.create_task(ask(60.0))
+    given_up = await first
+    assert (given_up.verdict.reason if given_up.verdict else None) is want
+    assert given_up.text == "unknown (no answer in time)"
+    gate.set()
+    assert (await second).text == "revoked (crl)"
+    assert (await ask(0.0)).text == "revoked (crl)", "what is known needs no time"
+
+
+@pytest.mark.security
+async def test_c18_an_intermediate_that_nobody_answers_for_hides_no_revoked_leaf():
+    middle = forge.issue(CA.but(key=forge.ec_key(61), serial=0x88, extra=(crl_at(LIST),)), forge.world().root)
+    leaf = forge.issue(LONG.but(extra=(ocsp_at(URL),)), middle)
+
+    async def fetch(url: str, body: bytes, kind: str) -> bytes:
+        if url == LIST:
+            await asyncio.Event().wait()
+        return response(leaf, middle, REVOKED)
+
+    revocation = Revocation(Modes(ocsp="soft", crl="soft"), ManualClock(NOW.timestamp()))
+    chain = [leaf.certificate, middle.certificate, forge.world().root.certificate]
+    finding = await revocation.check(chain, b"", fetch, Patience(0.3, SystemClock()))
+    assert (finding.verdict.reason, finding.text) == (GONE, "revoked (ocsp)")

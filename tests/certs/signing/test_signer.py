@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from appliance.domain.errors import InternalError
 from appliance.domain.reason import Reason
 from certs.signing import client as client_module
 from certs.signing import place
+from certs.signing import server as server_module
 from certs.signing.client import SignerClient
 from certs.signing.server import MAX_PENDING, SignerServer
 from certs.signing.wire import MAX_BODY, Decoder, Kind, Message
@@ -322,3 +325,84 @@ async def test_a_signer_that_sends_no_message_is_left_and_found_again(signer):
 def test_the_decoder_of_an_answer_is_the_same():
     message = Message(Kind.FAILURE, 3, b"internal_error: x")
     assert list(Decoder().feed(message.to_bytes())) == [message]
+
+
+# -- what goes wrong with the machine --
+
+
+class Crowded:
+    """A listening socket in a process whose table of descriptors is full, for a time."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock, self.full, self.asked = sock, True, 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.sock, name)
+
+    def accept(self) -> tuple[socket.socket, object]:
+        self.asked += 1
+        if self.full:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return self.sock.accept()
+
+
+async def test_tls_08_a_full_table_of_descriptors_is_waited_for_and_not_asked_without_end(signer, monkeypatch, caplog):
+    monkeypatch.setattr(server_module, "REST", 0.1)
+    crowded = Crowded(signer.listening)
+    server = SignerServer(crowded, {Kind.LEAF: echo})
+    server.start()
+    try:
+        async with client(signer) as asking:
+            waiting = asyncio.create_task(asking.ask(Kind.LEAF, b"x"))
+            await asyncio.sleep(0.05)
+            assert crowded.asked == 1
+            assert "no connection to the signer can be taken: Too many open files" in caplog.text
+            crowded.full = False
+            assert await waiting == b"x"
+    finally:
+        server.stop()
+
+
+async def test_a_signer_that_stops_while_it_rests_stays_stopped(signer, monkeypatch):
+    monkeypatch.setattr(server_module, "REST", 0.02)
+    crowded = Crowded(signer.listening)
+    server = SignerServer(crowded, {Kind.LEAF: echo})
+    server.start()
+    with place.connect(signer.directory):
+        await asyncio.sleep(0.01)
+        server.stop()
+        asked = crowded.asked
+        await asyncio.sleep(0.05)
+        assert crowded.asked == asked >= 1
+
+
+async def test_an_answer_that_no_message_holds_is_a_failure_with_a_reason(signer):
+    async def long(body: bytes) -> bytes:
+        return bytes(MAX_BODY + len(body))
+
+    signer.up(long)
+    async with client(signer) as asking:
+        assert len(await asking.ask(Kind.LEAF, b"")) == MAX_BODY
+        with pytest.raises(InternalError, match=f"an answer of {MAX_BODY + 1} octets") as error:
+            await asking.ask(Kind.LEAF, b"x")
+        assert error.value.reason is Reason.INTERNAL_ERROR
+    assert signer.told == [(Kind.LEAF, "ok"), (Kind.LEAF, "internal_error")]
+
+
+async def test_tls_08_whatever_happens_while_connecting_it_is_tried_again(signer):
+    tries = 0
+
+    def connect() -> socket.socket:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise ValueError("nobody thought of this")
+        return place.connect(signer.directory)
+
+    signer.up()
+    asking = SignerClient(connect)
+    try:
+        assert await asking.ask(Kind.LEAF, b"x") == b"x"
+        assert tries == 2
+    finally:
+        await asking.close()
