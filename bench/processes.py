@@ -136,6 +136,11 @@ def _usage(pid: int) -> Usage | None:
     return None
 
 
+def cpu_seconds(pids: Sequence[int]) -> float:
+    """CPU time of these processes, without their children."""
+    return sum(usage.cpu for pid in pids if (usage := _usage(pid)) is not None)
+
+
 def _kilobytes(path: Path) -> dict[str, int]:
     lines = (line.split() for line in path.read_text().splitlines())
     return {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines if words[-1:] == ["kB"]}

@@ -1,7 +1,8 @@
 """The Encapsulated header (RFC 3507 section 4.4.1): where each section of the message starts."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -36,6 +37,12 @@ class Encapsulated:
     """Sections and their offsets, in order; the last one is the body or ``null-body``."""
 
     sections: tuple[tuple[str, int], ...]
+    heads: tuple[tuple[str, int], ...] = field(init=False, compare=False)
+    """Name and length in bytes of each header section."""
+
+    def __post_init__(self) -> None:
+        heads = tuple((name, following - offset) for (name, offset), (_, following) in pairwise(self.sections))
+        object.__setattr__(self, "heads", heads)
 
     def __str__(self) -> str:
         return ", ".join(f"{name}={offset}" for name, offset in self.sections)
@@ -53,15 +60,11 @@ class Encapsulated:
         return self.body != "null-body"
 
     @property
-    def heads(self) -> list[tuple[str, int]]:
-        """Name and length in bytes of each header section."""
-        return [(name, following - offset) for (name, offset), (_, following) in pairwise(self.sections)]
-
-    @property
     def head_bytes(self) -> int:
         return self.sections[-1][1]
 
 
+@lru_cache(1024)  # a client's heads have few lengths; what is refused is not remembered
 def parse_encapsulated(text: str, legal: frozenset[Names]) -> Encapsulated:
     """Parse a value and hold it against the lists that are legal for this kind of message.
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from icap.protocol.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
@@ -11,6 +12,9 @@ from icap.protocol.limits import DEFAULT_LIMITS, Limits
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # What ends a line early, or is no ISO 8859-1.
 _BREAK: Final = re.compile(r"[\r\n\0]|[^\x00-\xff]")
+_PLAIN: Final = re.compile(r"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[^\r\n\0]*+\r\n)*+")
+_EACH: Final = re.compile(r"([^:]+):([^\r]*)\r\n")
+_NONE: Final = frozenset[str]()
 
 type Field = tuple[str, str]
 
@@ -26,7 +30,11 @@ class Headers:
     def __post_init__(self) -> None:
         index: dict[str, list[str]] = {}
         for name, value in self.fields:
-            index.setdefault(name.lower(), []).append(value)
+            key = name.lower()
+            if key in index:
+                index[key].append(value)
+            else:
+                index[key] = [value]
         object.__setattr__(self, "_index", index)
 
     @classmethod
@@ -53,17 +61,19 @@ class Headers:
         Raises:
             RemoteProtocolError: it stands more than once, so two readers could take different ones.
         """
-        values = self.all(name)
+        values = self._index.get(name.lower())
+        if values is None:
+            return None
         if len(values) > 1:
             raise RemoteProtocolError(f"{name} stands {len(values)} times")
-        return values[0] if values else None
+        return values[0]
 
     def tokens(self, name: str) -> frozenset[str]:
         """The members of a comma-separated list field, in lower case."""
-        if name not in self:
-            return frozenset()
-        members = (member.strip().lower() for value in self.all(name) for member in value.split(","))
-        return frozenset(member for member in members if member)
+        values = self._index.get(name.lower())
+        if values is None:
+            return _NONE
+        return _members(values[0]) if len(values) == 1 else _members(",".join(values))
 
     def plus(self, *fields: Field) -> "Headers":
         return Headers(self.fields + fields)
@@ -75,6 +85,11 @@ class Headers:
             LocalProtocolError: a name is no token, or a value would break the line.
         """
         return "".join(_line(name, value) for name, value in self.fields)
+
+
+@lru_cache(256)  # Connection and Allow hardly ever say anything new
+def _members(text: str) -> frozenset[str]:
+    return frozenset([found for member in text.split(",") if (found := member.strip().lower())])
 
 
 def _line(name: str, value: str) -> str:
@@ -99,6 +114,16 @@ def parse_fields(block: str, limits: Limits = DEFAULT_LIMITS) -> Headers:
     if len(lines) > limits.header_count:
         raise LimitExceeded("header_count", limits.header_count)
     return Headers(tuple(_fields(lines, limits.header_line)))
+
+
+def plain_fields(block: str, limits: Limits = DEFAULT_LIMITS) -> Headers | None:
+    """``parse_fields`` of lines that each end in CRLF, in one pass; None when it has to look at them one by one."""
+    if len(block) > limits.header_line or not _PLAIN.fullmatch(block):
+        return None
+    found = _EACH.findall(block)
+    if len(found) > limits.header_count:
+        return None
+    return Headers(tuple([(name, value.strip(" \t")) for name, value in found]))
 
 
 def _fields(lines: Iterable[str], longest: int) -> list[Field]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Final
 
 from icap.protocol.buffer import ReceiveBuffer
@@ -23,6 +24,7 @@ from icap.protocol.events import (
 from icap.protocol.headers import Headers
 from icap.protocol.limits import DEFAULT_LIMITS, Limits
 from icap.protocol.sections import check_section_sizes, read_head, read_sections, skip_blank_lines
+from icap.protocol.whole import Whole, read_whole
 
 _REQUEST_LINE: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~]+) ICAP/([0-9]\.[0-9])")
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
@@ -59,6 +61,7 @@ class ServerConnection:
         self._limits = limits
         self._buffer = ReceiveBuffer()
         self._close = False
+        self._said: tuple[Response, bytes] | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -69,7 +72,8 @@ class ServerConnection:
         self._blank_lines = self._limits.blank_lines
         self._pending: Request | None = None
         self._encapsulated: Encapsulated | None = None
-        self._decoder = ChunkDecoder(self._limits)
+        self._previewed = 0
+        self._decoder: ChunkDecoder | None = None
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -109,6 +113,8 @@ class ServerConnection:
         """
         if not data:
             return [self._closed()]
+        if self.reading is Reading.IDLE and not self._buffer and (whole := self._whole(data)) is not None:
+            return self._take(whole)
         self._buffer.feed(data)
         if self.paused and len(self._buffer) > self._limits.pending_bytes:
             self.reading = Reading.ERROR
@@ -121,7 +127,22 @@ class ServerConnection:
             if self.must_close:
                 raise LocalProtocolError("the connection closes after this exchange")
             self._reset()
-        return self._parse()
+        return self._parse() if self._buffer else []
+
+    def _whole(self, data: bytes) -> Whole | None:
+        try:
+            return read_whole(data, self._limits, _request_fields)
+        except RemoteProtocolError:
+            return None  # the general parser refuses it, with all that follows from that
+
+    def _take(self, whole: Whole) -> list[RequestEvent]:
+        self.request = whole[0]
+        self._close = "close" in whole[0].headers.tokens("Connection")
+        self.reading = Reading.DONE
+        if len(whole) == 3 and type(whole[2]) is PreviewEnd:
+            self._previewed = len(whole[1].data)
+            self.reading = Reading.DECISION
+        return [*whole]
 
     def _closed(self) -> ConnectionClosed:
         if self.idle or self.complete:
@@ -148,12 +169,11 @@ class ServerConnection:
         if head is None:
             return None
         start, headers = head
-        method, uri = _request_line(start)
-        self._encapsulated = _encapsulated(method, headers)
+        method, uri, self._encapsulated, preview = _request_fields(start, headers)
         check_section_sizes(self._encapsulated, self._limits)
         self._close = "close" in headers.tokens("Connection")
         has_body = self._encapsulated.has_body
-        self._pending = Request(method, uri, headers, body=has_body, preview=_preview(headers))
+        self._pending = Request(method, uri, headers, body=has_body, preview=preview)
         self.reading = Reading.SECTIONS
         return self._read_sections()
 
@@ -169,8 +189,13 @@ class ServerConnection:
             self.reading = Reading.BODY if pending.preview is None else Reading.PREVIEW
         return self.request
 
+    def _decoding(self) -> ChunkDecoder:
+        if self._decoder is None:
+            self._decoder = ChunkDecoder(self._limits)
+        return self._decoder
+
     def _read_body(self) -> RequestEvent | None:
-        decoder = self._decoder
+        decoder = self._decoding()
         if data := decoder.decode(self._buffer):
             return Data(data)
         if not decoder.done:
@@ -179,7 +204,7 @@ class ServerConnection:
         return EndOfMessage(trailers=decoder.trailers)
 
     def _read_preview(self) -> RequestEvent | None:
-        decoder, request = self._decoder, self.request
+        decoder, request = self._decoding(), self.request
         data = decoder.decode(self._buffer)
         if request is not None and request.preview is not None and decoder.size > request.preview:
             raise RemoteProtocolError(f"more than the {request.preview} bytes of the preview")
@@ -190,6 +215,7 @@ class ServerConnection:
         if decoder.ieof:
             self.reading = Reading.DONE
             return EndOfMessage(ieof=True, trailers=decoder.trailers)
+        self._previewed = decoder.size
         # A client that already has its answer sends nothing after the preview.
         self.reading = Reading.DECISION if self.writing is Writing.IDLE else Reading.DONE
         return PreviewEnd()
@@ -221,7 +247,7 @@ class ServerConnection:
         self._require(self.reading is Reading.DECISION, "100 Continue when no client waits for it")
         self.reading = Reading.BODY
         self._continued = True
-        self._decoder = ChunkDecoder(self._limits, self._decoder.size)
+        self._decoder = ChunkDecoder(self._limits, self._previewed)
         return b"ICAP/1.0 100 Continue\r\n\r\n"
 
     def _send_response(self, response: Response) -> bytes:
@@ -244,6 +270,14 @@ class ServerConnection:
             self._require(request is not None and "206" in request.allow, "206 the client did not allow")
 
     def _serialise(self, response: Response) -> bytes:
+        """Services that say the same again and again do it with the same object."""
+        if self._said is not None and self._said[0] is response and not self.must_close:
+            return self._said[1]
+        data = self._write(response)
+        self._said = (response, data) if not (self.must_close or response.body) else None
+        return data
+
+    def _write(self, response: Response) -> bytes:
         headers = response.headers
         self._require("Encapsulated" not in headers, "Encapsulated is written by the core")
         if self.must_close and "close" not in headers.tokens("Connection"):
@@ -279,6 +313,12 @@ _READ: Final[dict[Reading, Callable[[ServerConnection], RequestEvent | None]]] =
 }
 
 
+def _request_fields(start: str, headers: Headers) -> tuple[str, str, Encapsulated, int | None]:
+    method, uri = _request_line(start)
+    return method, uri, _encapsulated(method, headers), _preview(headers)
+
+
+@lru_cache(256)  # a client asks for few services; what is refused is not remembered
 def _request_line(line: str) -> tuple[str, str]:
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:

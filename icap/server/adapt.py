@@ -8,7 +8,7 @@ from email.utils import formatdate
 
 from appliance.domain.errors import ScanError
 from appliance.domain.reason import Reason
-from icap.protocol.events import Response
+from icap.protocol.events import Request, Response
 from icap.protocol.headers import Field, Headers
 from icap.protocol.options import ServiceOptions
 from icap.server.exchange import PIECE, Exchange
@@ -54,6 +54,7 @@ class EchoService:
         self._offer = offer
         self._keep = keep
         self._methods = methods
+        self._unmodified: tuple[str, Response] = ("", Response(204))
 
     @property
     def methods(self) -> frozenset[str]:
@@ -62,6 +63,16 @@ class EchoService:
     @property
     def istag(self) -> str:
         return make_istag(self._offer.title)
+
+    def at_once(self, request: Request, may_send_204: bool) -> Response | None:
+        return self._no_content() if may_send_204 else None
+
+    def _no_content(self) -> Response:
+        """One object for as long as the ISTag stays."""
+        istag = self.istag
+        if self._unmodified[0] != istag:
+            self._unmodified = (istag, Response(204, Headers((istag_field(istag),))))
+        return self._unmodified[1]
 
     async def options(self, exchange: Exchange) -> None:
         await exchange.answer(Response(200, Headers(self._offer.fields(self._methods, self.istag))))
@@ -137,6 +148,9 @@ class ScanService(EchoService):
     @property
     def istag(self) -> str:
         return make_istag(f"{self._offer.title}|{self._scanner.fingerprint}")
+
+    def at_once(self, request: Request, may_send_204: bool) -> Response | None:
+        return None if request.body else super().at_once(request, may_send_204)
 
     async def _serve(self, exchange: Exchange, keep: Keep | None) -> None:
         if not exchange.request.body:

@@ -38,16 +38,22 @@ class ClientGone(IcapError):
 
 
 type Notice = Callable[["Channel"], None]
+type AtOnce = Callable[[list[RequestEvent]], bool]
 
 
 class Channel(asyncio.Protocol):
-    """The transport side of a connection. One task reads and writes; callbacks come from the event loop."""
+    """The transport side of a connection. One task reads and writes; callbacks come from the event loop.
+
+    ``at_once`` is offered each request that came whole while the task waits for one, and may answer it: the task then sleeps
+    on. To wake it costs more than the rest of such an answer.
+    """
 
     def __init__(
         self, settings: ServerSettings, opened: Callable[["Channel"], None], closed: Callable[["Channel"], None]
     ) -> None:
         self.core = ServerConnection(settings.limits)
         self.settings = settings
+        self.at_once: AtOnce | None = None
         self._opened = opened
         self._closed = closed
         self._loop = asyncio.get_running_loop()
@@ -57,6 +63,8 @@ class Channel(asyncio.Protocol):
         self._pending = 0
         self._failure: IcapError | None = None
         self._ended = False
+        self._between = False
+        """The task waits for the next request."""
         self._waiter: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self._closing: asyncio.TimerHandle | None = None
@@ -85,7 +93,7 @@ class Channel(asyncio.Protocol):
             self._arm(Phase.HEADER, self.settings.header_timeout)
         if self.core.paused:
             self._pending += len(data)
-        self._parse(lambda: self.core.receive_data(data))
+        self._parse(self.core.receive_data, data)
 
     def eof_received(self) -> bool:
         """A client may close its side and still wait for the answer to a complete request; not so with TLS."""
@@ -141,19 +149,30 @@ class Channel(asyncio.Protocol):
         return self._ended
 
     async def _wait(self, phase: Phase, seconds: float) -> None:
-        if phase is Phase.IDLE and not self.core.idle:
-            phase, seconds = Phase.HEADER, self.settings.header_timeout
+        self._between = phase is Phase.IDLE
+        if self._between:
+            phase, seconds = self._idle_phase()
         self._arm(phase, seconds)
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
             self._waiter = None
+            self._between = False
             self._disarm()
 
-    def _parse(self, step: Callable[[], list[RequestEvent]]) -> None:
+    def _idle_phase(self) -> tuple[Phase, float]:
+        """Between two requests, or inside the head of the next."""
+        if self.core.idle:
+            return Phase.IDLE, self.settings.idle_timeout
+        return Phase.HEADER, self.settings.header_timeout
+
+    def _parse[*Arguments](self, step: Callable[[*Arguments], list[RequestEvent]], *arguments: *Arguments) -> None:
         try:
-            events = step()
+            events = step(*arguments)
+            while events and self._between and not self._full and self.at_once is not None and self.at_once(events):
+                events = self.core.next_events()
+                self._arm(*self._idle_phase())
         except RemoteProtocolError as error:
             self._fail(error)
             return
@@ -166,7 +185,7 @@ class Channel(asyncio.Protocol):
         self._flow()
 
     def _parse_end(self) -> None:
-        self._parse(lambda: self.core.receive_data(b""))
+        self._parse(self.core.receive_data, b"")
 
     def _flow(self) -> None:
         paused = self._queued > HIGH_WATER or self._pending > PENDING

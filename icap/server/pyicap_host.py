@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from appliance.domain.errors import ScanError
+from icap.protocol.events import Request, Response
 from icap.server.adapt import EchoService, Offer
 from icap.server.exchange import Exchange
 from icap.server.keep import Keep, KeepBudget
@@ -28,6 +29,9 @@ class PyicapService(EchoService):
         self._name = name
         self._handler = handler
         self._executor = executor
+
+    def at_once(self, request: Request, may_send_204: bool) -> Response | None:
+        return None  # the handler's methods say what is answered, in a thread
 
     async def options(self, exchange: Exchange) -> None:
         await self._run(exchange, None)

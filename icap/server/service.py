@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Protocol
 
-from icap.protocol.events import Response
+from icap.protocol.events import Request, Response
 from icap.protocol.headers import Field, Headers
 from icap.server.exchange import Account, Exchange
 
@@ -17,6 +18,12 @@ class Service(Protocol):
     @property
     def istag(self) -> str:
         """Without its quotes; changes when answers may change (RFC 3507 section 4.7)."""
+
+    def at_once(self, request: Request, may_send_204: bool) -> Response | None:
+        """The answer to a request that is here whole, when neither its body nor anything else has to be waited for.
+
+        The same object again and again is written fastest. None: ``serve`` is asked.
+        """
 
     async def options(self, exchange: Exchange) -> None:
         """Answer OPTIONS."""
@@ -56,6 +63,7 @@ SERVER_ISTAG = "arcus"
 """For answers that no service gives."""
 
 
+@lru_cache(64)
 def make_istag(material: str) -> str:
     """30 bytes, so that it fits the 32 of RFC 3507 section 4.7 with its quotes."""
     return f"arcus-{hashlib.sha256(material.encode()).hexdigest()[:24]}"

@@ -2,14 +2,15 @@
 
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from appliance.domain.reason import Reason
 from icap.protocol.errors import LocalProtocolError, RemoteProtocolError, TruncatedMessage
-from icap.protocol.events import OPTIONS, ConnectionClosed, Request
-from icap.protocol.server import Writing
+from icap.protocol.events import OPTIONS, ConnectionClosed, Data, Request, RequestEvent
+from icap.protocol.server import Reading, Writing
 from icap.server.channel import Channel, ClientGone, Phase, PhaseTimeout
-from icap.server.exchange import Exchange
+from icap.server.exchange import Account, Exchange
 from icap.server.service import Service, Services, Watcher, bare
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ class Session:
         self._watcher = watcher
         self._stopping = stopping
         self._exchange: Exchange | None = None
+        channel.at_once = self._at_once
 
     @property
     def busy(self) -> bool:
@@ -67,6 +69,24 @@ class Session:
             raise LocalProtocolError("a service gave no answer")
         self._finish()
         return channel.core.complete and not channel.core.must_close
+
+    def _at_once(self, events: list[RequestEvent]) -> bool:
+        """Answer a whole request here and now, when its service can. Everything else, errors too, is the task's."""
+        request, core = events[0], self._channel.core
+        if type(request) is not Request or core.reading is not Reading.DONE or core.must_close or self._stopping():
+            return False
+        path = _service_name(request.uri) if request.headers.single("Host") else ""
+        service = self._services.get(path)
+        if service is None or request.method not in service.methods:
+            return False
+        response = service.at_once(request, core.may_send_204)
+        if response is None:
+            return False
+        self._channel.send(response)
+        received = sum([len(event.data) for event in events if type(event) is Data])
+        client = request.headers.first("X-Client-IP") or ""
+        self._watcher.finished(Account(path, request.method, client, response.status, received))
+        return True
 
     async def _next_request(self) -> Request | None:
         """None when the client has closed or was idle for too long."""
@@ -130,12 +150,17 @@ def _path(request: Request) -> str:
     """
     if not request.headers.single("Host"):
         raise RemoteProtocolError("no Host header")
+    return _service_name(request.uri)
+
+
+@lru_cache(256)
+def _service_name(uri: str) -> str:
     try:
-        parts = urlsplit(request.uri)
+        parts = urlsplit(uri)
     except ValueError as error:
-        raise RemoteProtocolError(f"not a URI: {request.uri[:80]!r}") from error
+        raise RemoteProtocolError(f"not a URI: {uri[:80]!r}") from error
     if parts.scheme not in ("icap", "icaps") or not parts.netloc:
-        raise RemoteProtocolError(f"not an absolute ICAP URI: {request.uri[:80]!r}")
+        raise RemoteProtocolError(f"not an absolute ICAP URI: {uri[:80]!r}")
     return parts.path.strip("/")
 
 
