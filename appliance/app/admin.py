@@ -196,6 +196,7 @@ class _Process:
     def close(self) -> None:
         """A last pass of the drain, then everything ends."""
         self._ended.set()
+        self.learning.tell()
         self._drain.stop()
         self._store.close()
         self._verifier.close()

@@ -36,7 +36,9 @@ CORE = (
     Field("tenant_id", _TEXT, "The tenant; empty when none was found.", "tenant_id"),
     Field("user_id", _TEXT, "The authenticated user; empty without one.", "user_id"),
     Field("event_type", _TEXT, "`connection`, `request`, `response`, `block`, `allow` or `error`.", "event_type"),
-    Field("kind", _TEXT, "`request`, `tunnel`, `connection` or `websocket`."),
+    Field(
+        "kind", _TEXT, "`request`, `tunnel`, `connection` or `websocket`; `decision`: somebody acted on the appliance itself."
+    ),
     Field("source_ip", _IP, "The client's address.", "source_ip"),
     Field("source_port", _NUMBER, "The client's port."),
     Field("server", _TEXT, "Name of the listener."),
@@ -50,7 +52,12 @@ CORE = (
     Field("bytes_received", _NUMBER, "Bytes of the request body, or of a relay, from the client.", "bytes_received"),
     Field("duration_ms", _NUMBER, "From start to end, in milliseconds.", "duration_ms"),
     Field("blocked", _FLAG, "The appliance refused or stopped it.", "blocked"),
-    Field("action", _TEXT, "`allow`, `block`, `redirect`, `require_auth`, or `fail`: allowed, but not done.", "action"),
+    Field(
+        "action",
+        _TEXT,
+        "`allow`, `block`, `redirect`, `require_auth`, `fail`: allowed, but not done, or `decide`: no traffic.",
+        "action",
+    ),
     Field("reason", _TEXT, "Why it ended so: the reason word, `ok` when nothing was wrong.", "block_reason"),
     Field("rule", _TEXT, "The rule that decided.", "rule"),
     Field("stage", _TEXT, "Last stage: accepted, identified, decided, connected, sent, responded, finished."),
@@ -199,6 +206,18 @@ SCANS = tuple(
     )
 )
 
+ACT = (
+    Field("act.on", _TEXT, "What was acted on, in events of `kind: decision`: exclusion or ca."),
+    Field("act.subject", _TEXT, "Which one: the exclusion's id, the CA's name."),
+    Field("act.verb", _TEXT, "What was done: approved, rejected, removed, extended, added; rotated, switched, revoked, ..."),
+    Field("act.by", _TEXT, "Who: a person, or `policy`, `retest`, `expiry` for what the appliance did by itself."),
+    Field("act.via", _TEXT, "By which door: web, command line, appliance. `source_ip` has the address, where there is one."),
+    Field("act.note", _TEXT, "The reason that was given, or a detail."),
+    Field("act.fingerprint", _TEXT, "The program that an exclusion is for; absent for every client."),
+    Field("act.until", _TIME, "When an exclusion ends by itself."),
+    Field("act.failed", _TEXT, "The act was announced and then came to nothing: why."),
+)
+
 FIELDS: dict[str, Field] = {
     field.name: field
     for field in (
@@ -212,6 +231,7 @@ FIELDS: dict[str, Field] = {
         *SERVER_SIDE,
         *ESCAPE,
         *SCANS,
+        *ACT,
     )
 }
 

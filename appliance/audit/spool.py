@@ -157,21 +157,35 @@ class Spool:
 
     def _open(self) -> None:
         """Locked before it has its name, so that the drain never sees a live segment without its lock."""
+        while not self._opened_as(self._name()):
+            pass  # another spool of this process has this name
+
+    def _name(self) -> str:
         self._serial += 1
-        stem = f"{int(self._clock.now() * 1000):013d}-{self._worker:03d}-{os.getpid()}-{self._serial:06d}"
+        return f"{int(self._clock.now() * 1000):013d}-{self._worker:03d}-{os.getpid()}-{self._serial:06d}"
+
+    def _opened_as(self, stem: str) -> bool:
         hidden = self._directory / f".{stem}"
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             fd = os.open(hidden, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            return False
         except OSError as error:
             raise _as_error(error) from error
         try:
+            _give_to_owner(fd, self._directory)
             fcntl.flock(fd, fcntl.LOCK_EX)
-            hidden.rename(self._directory / f"{stem}{SUFFIX}")
+            os.link(hidden, self._directory / f"{stem}{SUFFIX}")  # unlike a rename, it replaces nothing
         except OSError as error:
             os.close(fd)
+            if isinstance(error, FileExistsError):
+                return False
             raise _as_error(error) from error
+        finally:
+            hidden.unlink(missing_ok=True)
         self._fd, self._offset, self._opened = fd, 0, self._clock.monotonic()
+        return True
 
     def _release(self) -> None:
         if self._fd >= 0:
@@ -202,6 +216,12 @@ class Spool:
         except (OSError, SpoolError):
             return
         self._failed = not complete
+
+
+def _give_to_owner(fd: int, directory: Path) -> None:
+    """A command that root runs writes here, too; the drain, which runs as the appliance's user, must be able to read it."""
+    if os.geteuid() == 0 and (owner := directory.stat()).st_uid != 0:
+        os.fchown(fd, owner.st_uid, owner.st_gid)
 
 
 def _as_error(error: OSError) -> SpoolError:

@@ -101,7 +101,8 @@ def _print_rows(events: list[dict[str, Any]]) -> None:
 def _row(event: dict[str, Any]) -> tuple[object, ...]:
     moment = datetime.fromtimestamp(float(event.get("created_at") or 0), UTC)
     port = event.get("destination_port")
-    destination = event.get("url") or f"{event.get('destination_host') or '-'}:{port or '-'}"
+    told = event.get("detail") if event.get("act") else ""
+    destination = event.get("url") or told or f"{event.get('destination_host') or '-'}:{port or '-'}"
     names = ("status", "action", "reason")
     return (
         f"{moment:%Y-%m-%d %H:%M:%S}",

@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from appliance.cli.acting import announced
 from appliance.cli.ca_choice import RESTART
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
 from appliance.cli.passphrase import PassphraseOption, read_passphrase
@@ -49,7 +52,8 @@ def backup(
     if not cas:
         raise CliError("there is no CA in the state directory", "make one with `arcus ca init`")
     sealed = seal(cas, read_passphrase(passphrase_stdin, confirm=True), SystemClock().now())
-    with open(out, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+    private = partial(os.open, mode=0o600)
+    with _each_announced(loaded, cas, "backed up", f"with its key, to {out}"), open(out, "xb", opener=private) as file:
         file.write(sealed)
     left_out = [ca.name for ca in loaded.ca if not _is_ours(ca)]
     if as_json:
@@ -74,12 +78,23 @@ def restore(
     wanted = [ca for ca in cas if not _is_there(loaded, ca)]
     for ca in wanted:
         _check(ca)
-    for ca in wanted:
-        _install(loaded, ca)
+    with _each_announced(loaded, wanted, "restored", f"from {source}"):
+        for ca in wanted:
+            _install(loaded, ca)
     if as_json:
         print_json({"restored": [_named(ca) for ca in wanted], "unchanged": [_named(ca) for ca in cas if ca not in wanted]})
         return
     print(f"restored: {', '.join(map(_named, wanted)) or 'nothing, all of it is there'}\n{RESTART}")
+
+
+@contextmanager
+def _each_announced(config: AppConfig, cas: "list[SavedCa]", verb: str, note: str) -> Iterator[None]:
+    """One act for each CA, whatever its generations."""
+    with ExitStack() as stack:
+        for name in dict.fromkeys(ca.name for ca in cas):
+            tenants = [tenant.tenant_id for tenant in config.tenant if tenant.ca == name]
+            stack.enter_context(announced(config, name, tenants or [""], verb, note))
+        yield
 
 
 def _named(ca: "SavedCa") -> str:

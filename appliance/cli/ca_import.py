@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from appliance.cli.ca_choice import RESTART, TenantOption, generations, of_tenant
+from appliance.cli.acting import announced
+from appliance.cli.ca_choice import RESTART, TenantOption, generations, of_tenant, tenants_of
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
 from appliance.cli.passphrase import PassphraseOption, read_passphrase
 
@@ -54,8 +55,9 @@ def import_(
         raise CliError(*_taken(generation, ca.name))
     authority = _checked(ca.name, certificate, key, passphrase_stdin)
     os.umask(0o077)
-    place.install(generation, *_as_pem(authority))
     file, sha256 = str(place.certificate(generation)), authority.fingerprint
+    with announced(loaded, ca.name, tenants_of(loaded, ca), "imported", f"the {generation} one, sha256 {sha256}"):
+        place.install(generation, *_as_pem(authority))
     if as_json:
         print_json({"name": ca.name, "generation": str(generation), "sha256": sha256, "file": file})
     else:

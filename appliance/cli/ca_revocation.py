@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from appliance.cli.ca_choice import TenantOption, load_certificate, of_tenant
+from appliance.cli.acting import announced
+from appliance.cli.ca_choice import TenantOption, load_certificate, of_tenant, tenants_of
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json, table
 from appliance.config.root import AppConfig
 
@@ -65,7 +66,9 @@ def revoke(
     os.umask(0o077)
     entry = Revoked(number, int(SystemClock().now()), str(reason))
     # a serial does not say whose it is: while a CA is being replaced, two of them may have signed it
-    added = [add(file, entry) for file in _lists_of(loaded, tenant)]
+    lists, ca = _lists_of(loaded, tenant), of_tenant(loaded, tenant)
+    with announced(loaded, ca.name, tenants_of(loaded, ca), "revoked a leaf", f"serial {number:x}, {reason}"):
+        added = [add(file, entry) for file in lists]
     new = any(added)
     if as_json:
         print_json({"tenant": tenant, "serial": f"{number:x}", "reason": str(reason), "new": new})

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from appliance.cli.acting import announced
 from appliance.cli.ca_choice import RESTART, TenantOption, generations, of_tenant, tenants_of
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
 from appliance.config.ca import Ca
@@ -54,7 +55,8 @@ def rotate(config: ConfigOption, tenant: TenantOption, as_json: JsonOption = Fal
         raise CliError(f"the CA {ca.name!r} has a next one already", "switch to it, or delete it with `arcus ca drop`")
     os.umask(0o077)
     seed = nursery.Seed(_next_name(place, ca), ca.key, ca.validity_days)
-    nursery.ensure(place.home(Generation.NEXT), seed, SystemClock())
+    with announced(loaded, ca.name, tenants_of(loaded, ca), "rotated", f"next: {seed.common_name}"):
+        nursery.ensure(place.home(Generation.NEXT), seed, SystemClock())
     _tell(loaded, ca, place, as_json)
 
 
@@ -68,14 +70,16 @@ def switch(config: ConfigOption, tenant: TenantOption, anyway: AnywayOption = Fa
     loaded, ca, place = _chosen(config, tenant)
     if not anyway:
         refuse_unready(loaded, ca)
-    place.switch()
+    with announced(loaded, ca.name, tenants_of(loaded, ca), "switched", "although not all clients are ready" if anyway else ""):
+        place.switch()
     _tell(loaded, ca, place, as_json)
 
 
 def rollback(config: ConfigOption, tenant: TenantOption, as_json: JsonOption = False) -> None:
     """Take a switch back: from the next start on, the previous CA signs again, and the other one is the next."""
     loaded, ca, place = _chosen(config, tenant)
-    place.rollback()
+    with announced(loaded, ca.name, tenants_of(loaded, ca), "rolled back"):
+        place.rollback()
     _tell(loaded, ca, place, as_json)
 
 
@@ -84,7 +88,8 @@ def drop(config: ConfigOption, tenant: TenantOption, generation: WhichOption, as
     from certs.generations import Generation
 
     loaded, ca, place = _chosen(config, tenant)
-    place.drop(Generation(str(generation)))
+    with announced(loaded, ca.name, tenants_of(loaded, ca), "dropped", f"the {generation} one"):
+        place.drop(Generation(str(generation)))
     _tell(loaded, ca, place, as_json)
 
 

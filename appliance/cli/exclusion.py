@@ -1,6 +1,5 @@
 """`arcus exclusion`: hosts that are not decrypted because of experience, and what a person decides about them."""
 
-import getpass
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from appliance.cli.acting import actor
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json, table
 from appliance.config.values import parse_duration
 
@@ -24,6 +24,8 @@ app = typer.Typer(
 HEADINGS = ("ID", "TENANT", "HOST", "PROGRAM", "KIND", "STATE", "UNTIL", "REASON")
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The exclusion's id.")]
+Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; stands in the audit stream with who decided.")]
+Lifetime = Annotated[str, typer.Option("--for", metavar="TIME", help="How long: 12h, 30d; else as the policy says.")]
 Tenant = Annotated[str, typer.Option("--tenant", metavar="ID", help="Only this tenant's.")]
 
 
@@ -49,24 +51,32 @@ def show(
 
 
 @app.command(epilog=examples("arcus exclusion approve 01k9zq3v5m8x2t7h4n6p0r1s2d -c arcus.yaml"))
-def approve(exclusion_id: Id, config: ConfigOption) -> None:
+def approve(exclusion_id: Id, config: ConfigOption, reason: Why = "") -> None:
     """Let a proposal hold from now on, for the time that the tenant's policy gives."""
     with _desk(config) as desk:
-        _tell(desk.approve(exclusion_id, _actor()))
+        _tell(desk.approve(exclusion_id, actor(), reason))
 
 
 @app.command(epilog=examples("arcus exclusion reject 01k9zq3v5m8x2t7h4n6p0r1s2d -c arcus.yaml"))
-def reject(exclusion_id: Id, config: ConfigOption) -> None:
+def reject(exclusion_id: Id, config: ConfigOption, reason: Why = "") -> None:
     """Refuse a proposal, or end an exclusion, and do not propose it again for that time."""
     with _desk(config) as desk:
-        _tell(desk.reject(exclusion_id, _actor()))
+        _tell(desk.reject(exclusion_id, actor(), reason))
 
 
 @app.command(epilog=examples("arcus exclusion remove 01k9zq3v5m8x2t7h4n6p0r1s2d -c arcus.yaml"))
-def remove(exclusion_id: Id, config: ConfigOption) -> None:
+def remove(exclusion_id: Id, config: ConfigOption, reason: Why = "") -> None:
     """End an exclusion; new evidence can bring it back as a proposal."""
     with _desk(config) as desk:
-        _tell(desk.remove(exclusion_id, _actor()))
+        _tell(desk.remove(exclusion_id, actor(), reason))
+
+
+@app.command(epilog=examples("arcus exclusion extend 01k9zq3v5m8x2t7h4n6p0r1s2d --for 30d --reason 'ticket 1' -c arcus.yaml"))
+def extend(exclusion_id: Id, config: ConfigOption, lifetime: Lifetime = "", reason: Why = "") -> None:
+    """Let an exclusion that holds go on, counted from now."""
+    seconds = _lifetime(lifetime)
+    with _desk(config) as desk:
+        _tell(desk.extend(exclusion_id, actor(), reason, ttl=seconds))
 
 
 @app.command(
@@ -82,24 +92,28 @@ def add(
     tenant: Annotated[str, typer.Option("--tenant", metavar="ID", help="Whose exclusion.")],
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; stands in the audit record.")],
     ja4: Annotated[str, typer.Option("--ja4", metavar="JA4", help="For this program only; else for every client.")] = "",
-    lifetime: Annotated[str, typer.Option("--for", metavar="TIME", help="How long: 12h, 30d; else as the policy says.")] = "",
+    lifetime: Lifetime = "",
 ) -> None:
     """Exclude a host now, for one program or for every client."""
-    try:
-        seconds = float(parse_duration(lifetime)) if lifetime else 0.0
-    except ValueError as error:
-        raise CliError(str(error), "see `arcus exclusion add --help`") from error
+    seconds = _lifetime(lifetime)
     with _desk(config) as desk:
-        _tell(desk.add(tenant, host, reason, _actor(), ja4, seconds))
+        _tell(desk.add(tenant, host, reason, actor(), ja4, seconds))
+
+
+def _lifetime(text: str) -> float:
+    try:
+        return float(parse_duration(text)) if text else 0.0
+    except ValueError as error:
+        raise CliError(str(error), "write it as 12h or 30d") from error
 
 
 @contextmanager
 def _desk(config: ConfigOption) -> "Iterator[Desk]":
     """The same desk as behind the pages; a running appliance takes the change within a few seconds."""
-    from appliance.app.learning import desk
+    from appliance.app.learning import book
     from appliance.app.paths import StatePaths
     from appliance.domain.learning import ExclusionError
-    from appliance.storage.exclusions import ExclusionStore
+    from appliance.learning.desk import Desk
     from appliance.storage.sqlite import SqliteStore
 
     loaded = load_config(config).config
@@ -108,7 +122,7 @@ def _desk(config: ConfigOption) -> "Iterator[Desk]":
         raise CliError(f"there is no database yet: {path}", "`arcus run` makes it")
     store = SqliteStore(path)
     try:
-        yield desk(loaded, ExclusionStore(store))
+        yield Desk(book(loaded, store))
     except ExclusionError as error:
         raise CliError(str(error), error.hint) from error
     finally:
@@ -142,7 +156,3 @@ def _row(record: "Record") -> tuple[object, ...]:
 def _tell(record: "Record") -> None:
     until = f"{datetime.fromtimestamp(record.until, UTC):%Y-%m-%d %H:%M}"
     print(f"{record.id}: {record.key.host} is {record.state.value}, until {until} UTC")
-
-
-def _actor() -> str:
-    return f"{getpass.getuser()} at the command line"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from appliance.domain.act import Actor
 from appliance.domain.errors import ArcusError
 from appliance.domain.exclusion import Kind, State
 
@@ -84,9 +85,13 @@ class Entry:
 
     exclusion_id: str
     at: float
-    actor: str
+    actor: Actor
     action: str
     note: str
+    event_id: str
+    """Under which the audit stream knows it."""
+    until: float = 0.0
+    """When the exclusion ends, as of this step."""
 
 
 class ExclusionError(ArcusError):

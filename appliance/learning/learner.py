@@ -2,24 +2,23 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from appliance.domain.clock import Clock
+from appliance.domain.act import Actor
 from appliance.domain.exclusion import Kind, Learned, State
-from appliance.domain.ids import new_task_id
-from appliance.domain.learning import Acceptance, Entry, Key, Record
+from appliance.domain.learning import Acceptance, Key, Record
+from appliance.learning.book import Book
 from appliance.learning.judge import judge, reason
 from appliance.learning.observe import Event, acceptance, refusal
-from appliance.learning.tenants import TenantRules
-from appliance.storage.exclusions import ExclusionStore, learned
+from appliance.storage.exclusions import learned
 
 logger = logging.getLogger(__name__)
 
 PRUNE_EVERY: Final = 600.0
-POLICY: Final = "policy"
-RETEST: Final = "retest"
-EXPIRY: Final = "expiry"
+POLICY: Final = Actor("policy")
+RETEST: Final = Actor("retest")
+EXPIRY: Final = Actor("expiry")
 """Actors in an exclusion's history that are no persons."""
 
 type Place = tuple[str, str, str]
@@ -28,17 +27,11 @@ type Place = tuple[str, str, str]
 class Learner:
     """``observe`` is called by the drain's thread, ``tick`` by one other. Both raise StoreError."""
 
-    def __init__(
-        self,
-        store: ExclusionStore,
-        tenants: Mapping[str, TenantRules],
-        clock: Clock,
-        new_id: Callable[[], str] = new_task_id,
-    ) -> None:
-        self._store = store
-        self._tenants = tenants
-        self._clock = clock
-        self._new_id = new_id
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._store = book.store
+        self._tenants = book.tenants
+        self._clock = book.clock
         self._lock = threading.Lock()
         self._changed: set[Key] | None = None
         """Keys with new refusals; None: not known, look at all."""
@@ -92,13 +85,12 @@ class Learner:
         for record in self._store.standing():
             key = record.key
             if record.until <= now:
-                self._end(record, now, EXPIRY, "its time is over")
+                self._end(record, EXPIRY, "its time is over")
             elif key.kind is not Kind.MANUAL and accepted.get((key.tenant, key.host, key.fingerprint), 0.0) > record.decided_at:
-                self._end(record, now, RETEST, "a client of the same kind accepted our certificate")
+                self._end(record, RETEST, "a client of the same kind accepted our certificate")
 
-    def _end(self, record: Record, now: float, actor: str, note: str) -> None:
-        entry = Entry(record.id, now, actor, State.EXPIRED.value, note)
-        if self._store.decide(record.id, record.state, State.EXPIRED, record.until, entry):
+    def _end(self, record: Record, actor: Actor, note: str) -> None:
+        if self._book.move(record, State.EXPIRED, record.until, actor, State.EXPIRED.value, note):
             logger.info("an exclusion has ended", extra={"exclusion": record.id, "host": record.key.host, "why": note})
 
     def _consider(self, key: Key, now: float) -> None:
@@ -113,12 +105,11 @@ class Learner:
             return
         if not judge(key, evidence, rules.learning, rules.veto(key.host)).complete:
             return
-        if self._store.count_open(key.tenant) >= rules.learning.max_entries:
+        if self._book.full(key.tenant):
             logger.warning("a tenant has as many exclusions as it may", extra={"tenant": key.tenant, "host": key.host})
             return
         state = State.ACTIVE if rules.learning.mode == "apply" else State.PROPOSED
-        until = now + rules.learning.ttl
-        text = reason(key, evidence)
-        record = Record(self._new_id(), key, state, text, rules.learning.retest, now, now, POLICY, until, evidence)
-        if self._store.add(record, Entry(record.id, now, POLICY, state.value, text)):
+        until, text = now + rules.learning.ttl, reason(key, evidence)
+        record = self._book.open(key, state, until, POLICY, state.value, text, evidence, rules.learning.retest)
+        if record is not None:
             logger.info("an exclusion was learned", extra={"exclusion": record.id, "host": key.host, "state": state.value})

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
+from appliance.domain.act import Actor, Via
 from appliance.domain.exclusion import Kind, Learned, State
 from appliance.domain.learning import Acceptance, Entry, Evidence, Key, Record, Refusal
 from appliance.storage.sqlite import SqliteStore
@@ -27,6 +28,7 @@ NAMES: Final = 50
 _COLUMNS: Final = (
     "id, tenant_id, host, fingerprint, kind, state, reason, retest, created_at, decided_at, decided_by, until, evidence"
 )
+_STEP: Final = "exclusion_id, at, actor, via, source_ip, action, note, event_id, exclusion_history.until"
 _ACCEPT: Final = (
     "INSERT INTO tls_acceptances (tenant_id, client, fingerprint, host, user_agent, seen_at) VALUES (?, ?, ?, ?, ?, ?) "
     "ON CONFLICT DO UPDATE SET seen_at = max(seen_at, excluded.seen_at), user_agent = excluded.user_agent"
@@ -140,7 +142,8 @@ class ExclusionStore:
             "WHERE id = :id AND state = :was"
         )
         values = {
-            "state": state.value, "until": until, "at": entry.at, "actor": entry.actor, "id": exclusion_id, "was": was.value,
+            "state": state.value, "until": until, "at": entry.at, "actor": str(entry.actor)[:300],
+            "id": exclusion_id, "was": was.value,
         }  # fmt: skip
         with self._store.writing() as connection:
             if connection.execute(sql, values).rowcount == 0:
@@ -156,9 +159,28 @@ class ExclusionStore:
 
     def history(self, exclusion_id: str) -> list[Entry]:
         """Who decided what, oldest first."""
-        sql = text("SELECT exclusion_id, at, actor, action, note FROM exclusion_history WHERE exclusion_id = :id ORDER BY seq")
+        sql = text(f"SELECT {_STEP} FROM exclusion_history WHERE exclusion_id = :id ORDER BY seq")  # noqa: S608 - fixed texts
         with self._store.reading() as connection:
-            return [Entry(*row) for row in connection.execute(sql, {"id": exclusion_id})]
+            return [_entry(row) for row in connection.execute(sql, {"id": exclusion_id})]
+
+    # -- the outbox --
+
+    def untold(self, most: int) -> list[tuple[Entry, Key]]:
+        """Steps that the audit stream does not know yet, oldest first."""
+        sql = text(
+            f"SELECT {_STEP}, tenant_id, host, fingerprint, kind FROM exclusion_history "  # noqa: S608 - fixed texts
+            "JOIN exclusions ON exclusions.id = exclusion_id WHERE NOT told ORDER BY seq LIMIT :most"
+        )
+        with self._store.reading() as connection:
+            rows = connection.execute(sql, {"most": most})
+            return [(_entry(row), Key(row[9], row[10], row[11], Kind(row[12]))) for row in rows]
+
+    def mark_told(self, entries: Iterable[Entry]) -> None:
+        """The audit stream knows them. Raises StoreError; then they are told once more, under the same ids."""
+        ids = [(entry.event_id,) for entry in entries]
+        if ids:
+            with self._store.writing() as connection:
+                connection.exec_driver_sql("UPDATE exclusion_history SET told = 1 WHERE event_id = ?", ids)
 
 
 def learned(record: Record) -> Learned:
@@ -245,10 +267,20 @@ def _record(row: Any) -> Record:
 
 
 def _write_history(connection: Connection, entry: Entry) -> None:
-    connection.execute(
-        text("INSERT INTO exclusion_history (exclusion_id, at, actor, action, note) VALUES (:id, :at, :actor, :action, :note)"),
-        {"id": entry.exclusion_id, "at": entry.at, "actor": entry.actor, "action": entry.action, "note": entry.note},
+    who = entry.actor
+    values = (
+        entry.exclusion_id, entry.at, who.name, entry.action, entry.note, entry.event_id, who.via.value, who.address,
+        entry.until,
+    )  # fmt: skip
+    columns = "exclusion_id, at, actor, action, note, event_id, via, source_ip, until"
+    connection.exec_driver_sql(
+        f"INSERT INTO exclusion_history ({columns}, told) VALUES ({', '.join('?' * len(values))}, 0)",  # noqa: S608 - fixed texts
+        values,
     )
+
+
+def _entry(row: Any) -> Entry:
+    return Entry(row[0], row[1], Actor(row[2], Via(row[3]), row[4]), row[5], row[6], row[7], row[8])
 
 
 def _prune(connection: Connection, now: float) -> None:
@@ -258,7 +290,9 @@ def _prune(connection: Connection, now: float) -> None:
     _most_recent(connection, "tls_acceptances", "tenant_id, client", "seen_at", HOSTS_PER_CLIENT)
     _fair_share(connection, "tls_refusals", "created_at", REFUSALS)
     _fair_share(connection, "tls_acceptances", "seen_at", ACCEPTANCES)
-    ended = "exclusions WHERE state IN ('expired', 'removed')"
+    # a step that is not told yet needs its exclusion: the event says what it was about
+    untold = "SELECT exclusion_id FROM exclusion_history WHERE NOT told"
+    ended = f"exclusions WHERE state IN ('expired', 'removed') AND id NOT IN ({untold})"
     _most_recent(connection, ended, "tenant_id", "decided_at", ENDED)
     connection.execute(text("DELETE FROM exclusion_history WHERE exclusion_id NOT IN (SELECT id FROM exclusions)"))
 

@@ -116,9 +116,16 @@ exclusion_history = Table(
     Column("actor", String(300), nullable=False),
     Column("action", String(16), nullable=False),
     Column("note", Text, nullable=False),
+    # an outbox: each step is told to the audit stream, under an id that stays the same
+    Column("event_id", String(26), nullable=False),
+    Column("via", String(16), nullable=False),
+    Column("source_ip", String(45), nullable=False),
+    Column("until", Float, nullable=False),
+    Column("told", Boolean, nullable=False),
     Index("idx_exclusion_history", "exclusion_id", "seq"),
     sqlite_autoincrement=True,
 )
+Index("idx_exclusion_untold", exclusion_history.c.seq, sqlite_where=text("NOT told"))
 
 ca_encounters = Table(
     "ca_encounters",

@@ -19,7 +19,7 @@ RANGES = {
     "all": "all",
 }
 DEFAULT_RANGE = "24h"
-ACTIONS = ("allow", "block", "redirect", "require_auth", "fail")
+ACTIONS = ("allow", "block", "redirect", "require_auth", "fail", "decide")
 FIELDS = ("q", "tenant", "action", "reason", "status", "range", "since", "until", "limit", "cursor")
 _STATUS = re.compile(r"([1-5])xx\Z|(\d{1,3})\Z", re.ASCII | re.IGNORECASE)
 _LIMIT = re.compile(r"\d{1,4}\Z", re.ASCII)

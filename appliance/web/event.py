@@ -28,6 +28,7 @@ LAYOUT: dict[str, tuple[str, ...]] = {
         "action", "blocked", "reason", "reason_source", "detail", "signature", "rule", "decision", "level", "policies",
         "event_type", "stage", "events", "mismatches",
     ),
+    "Act": tuple(f"act.{name}" for name in ("on", "subject", "verb", "by", "via", "note", "fingerprint", "until", "failed")),
     "Answer": (
         "status", "upstream_status", "request_type", "response_type", "bytes_received", "bytes_sent", "websocket_frames",
         "duration_ms", "started_at", "created_at",

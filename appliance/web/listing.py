@@ -42,7 +42,7 @@ class Line:
             user=text("user_id"),
             tenant=text("tenant_id"),
             method=text("method"),
-            target=text("url") or text("destination_host") or text("kind"),
+            target=text("url") or (text("detail") if event.get("act") else "") or text("destination_host") or text("kind"),
             status=text("status"),
             action=text("action"),
             reason=text("reason"),

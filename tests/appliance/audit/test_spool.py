@@ -184,11 +184,11 @@ def test_a_rotation_that_fails_goes_on_in_the_old_segment(tmp_path: Path, monkey
     spool.write(b"a")
     descriptors = len(os.listdir("/proc/self/fd"))
 
-    def no_rename(path: Path, target: Path) -> Path:
+    def no_link(source: Path, target: Path) -> None:
         raise OSError(errno.ENOSPC, "no")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", no_rename)
+        patch.setattr(os, "link", no_link)
         spool.write(b"b")
     assert len(os.listdir("/proc/self/fd")) == descriptors
     assert lines(tmp_path) == [b"a", b"b"]

@@ -97,3 +97,40 @@ def test_readiness_without_a_next_ca(arcus: Arcus, config: Path) -> None:
     assert "no next CA" in arcus("ca", "switch", "-c", config, "--tenant", "blue", "--anyway").err
     assert "no next one" in arcus("ca", "switch", "-c", config, "--tenant", "blue").err
     assert "there is no next CA" in arcus("ca", "export", "-c", config, "--tenant", "blue", "--generation", "next").err
+
+
+def told(config: Path) -> list[dict[str, Any]]:
+    """Events that wait in the spool for the drain, oldest first."""
+    files = sorted((config.parent / "state" / "spool").glob("*.seg"))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def test_aud_04_what_is_done_to_a_ca_is_told_before_it_is_done(
+    arcus: Arcus, config: Path, rotating, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D8: who, from where, and what came of it, for every tenant that the CA signs for."""
+    monkeypatch.setenv("SSH_CONNECTION", "10.9.8.7 50000 10.0.0.1 22")
+    assert arcus("ca", "revoke", "-c", config, "--tenant", "blue", "--serial", "abc").code == 0
+    assert arcus("ca", "rollback", "-c", config, "--tenant", "blue").code == 1, "there is nothing to go back to"
+    assert arcus("ca", "switch", "-c", config, "--tenant", "blue", "--anyway").code == 0
+    assert arcus("ca", "drop", "-c", config, "--tenant", "blue", "--generation", "previous").code == 0
+    events = told(config)
+    assert [(event["act"]["verb"], event["action"]) for event in events if event["tenant_id"] == "blue"] == [
+        ("rotated", "decide"), ("revoked a leaf", "decide"), ("rolled back", "decide"), ("rolled back", "fail"),
+        ("switched", "decide"), ("dropped", "decide"),
+    ]  # fmt: skip
+    rotated, revoked, *_ = (event for event in events if event["tenant_id"] == "blue")
+    assert (rotated["kind"], rotated["act"]["on"], rotated["act"]["subject"]) == ("decision", "ca", "main")
+    assert (rotated["source_ip"], revoked["source_ip"]) == ("", "10.9.8.7")
+    assert revoked["act"]["note"] == "serial abc, key_compromise"
+    assert all(event["act"]["via"] == "command line" and event["act"]["by"] for event in events)
+    assert "PRIVATE KEY" not in json.dumps(events)
+
+
+@pytest.mark.security
+def test_aud_04_what_cannot_be_told_is_not_done(arcus: Arcus, config: Path, rotating) -> None:
+    config.write_text(config.read_text() + "\naudit:\n  spool_max: 1M\n")
+    (config.parent / "state" / "spool" / "1-000-1-000001.seg").write_bytes(b"x" * 1_048_576)
+    refused = arcus("ca", "switch", "-c", config, "--tenant", "blue", "--anyway")
+    assert (refused.code, "audit spool" in refused.err) == (1, True)
+    assert signing(arcus, config) == rotating["current"]["sha256"]

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from appliance.config.exclusions import Learning
+from appliance.domain.act import Actor, Via
 from appliance.domain.clock import ManualClock
 from appliance.domain.exclusion import Learned
 from appliance.domain.learning import Record
+from appliance.learning.book import Book
 from appliance.learning.desk import Desk
 from appliance.learning.learner import Learner
 from appliance.learning.tenants import TenantRules
 from appliance.storage.exclusions import ExclusionStore
 from appliance.storage.sqlite import SqliteStore
 
+ALICE = Actor("alice", Via.COMMAND_LINE)
 APP = "t13d1516h2_8daaf6152771_e5627efa2ab1"
 OTHER = "t13d1516h2_8daaf6152771_000000000000"
 HOST, ELSEWHERE = "pinned.test", "elsewhere.test"
@@ -28,8 +31,9 @@ class Scene:
         self.clock = ManualClock(1_760_000_000.0)
         self.store = ExclusionStore(store)
         tenants = {name: TenantRules(each, lambda host: vetoes.get(host, "")) for name, each in rules.items()}
-        self.learner = Learner(self.store, tenants, self.clock)
-        self.desk = Desk(self.store, tenants, self.clock)
+        book = Book(self.store, tenants, self.clock)
+        self.learner = Learner(book)
+        self.desk = Desk(book)
         self._numbers = itertools.count()
 
     def event(self, ip: str, host: str, ja4: str = APP, tenant: str = "a", **more: Any) -> dict[str, Any]:

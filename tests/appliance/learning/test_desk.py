@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from appliance.domain.act import Actor
 from appliance.domain.exclusion import Kind, State
 from appliance.domain.learning import ExclusionError
-from tests.appliance.learning.scene import APP, HOST, RULES, THREE, Scene, scene
+from tests.appliance.learning.scene import ALICE, APP, HOST, RULES, THREE, Scene, scene
 
 
 def proposed(place: Scene) -> str:
@@ -17,7 +18,7 @@ def proposed(place: Scene) -> str:
 
 def test_d5_added_by_a_person_it_holds_until_its_end(tmp_path: Path) -> None:
     with scene(tmp_path) as place:
-        record = place.desk.add("a", "App.Example.TEST.", "vendor confirmed", "alice", APP, 3600.0)
+        record = place.desk.add("a", "App.Example.TEST.", "vendor confirmed", ALICE, APP, 3600.0)
         assert (record.key.host, record.key.kind, record.state) == ("app.example.test", Kind.MANUAL, State.ACTIVE)
         assert [each.id for each in place.learner.tick()] == [record.id]
         assert place.see(place.accepted("10.0.0.9", "app.example.test")), "a success elsewhere does not end a person's word"
@@ -46,21 +47,21 @@ def test_d5_what_cannot_be_added(
 ) -> None:
     with scene(tmp_path, pinned_test="it is listed under never") as place:
         with pytest.raises(ExclusionError, match=message) as caught:
-            place.desk.add(tenant, host, reason, "alice", fingerprint, ttl)
+            place.desk.add(tenant, host, reason, ALICE, fingerprint, ttl)
         assert caught.value.hint
         assert place.records == []
 
 
 def test_d5_one_for_each_host_and_program_and_so_many_for_a_tenant(tmp_path: Path) -> None:
     with scene(tmp_path) as place:
-        place.desk.add("a", "x.test", "why", "alice")
+        place.desk.add("a", "x.test", "why", ALICE)
         with pytest.raises(ExclusionError, match="there is one"):
-            place.desk.add("a", "x.test", "why", "alice")
-        place.desk.add("b", "x.test", "why", "alice")
-        place.desk.add("a", "x.test", "why", "alice", APP)
-        place.desk.add("a", "y.test", "why", "alice")
+            place.desk.add("a", "x.test", "why", ALICE)
+        place.desk.add("b", "x.test", "why", ALICE)
+        place.desk.add("a", "x.test", "why", ALICE, APP)
+        place.desk.add("a", "y.test", "why", ALICE)
         with pytest.raises(ExclusionError, match="max_entries"):
-            place.desk.add("a", "z.test", "why", "alice")
+            place.desk.add("a", "z.test", "why", ALICE)
 
 
 @pytest.mark.security
@@ -71,27 +72,42 @@ def test_d5_a_rule_that_came_later_stands_against_an_approval(tmp_path: Path) ->
     with scene(tmp_path, rules, pinned_test="it is listed under block") as place:
         assert place.desk.against(place.desk.get(number))[0].startswith("cannot be excluded")
         with pytest.raises(ExclusionError, match="listed under block"):
-            place.desk.approve(number, "alice")
+            place.desk.approve(number, ALICE)
 
 
 def test_d5_every_step_is_in_the_history(tmp_path: Path) -> None:
     with scene(tmp_path) as place:
         number = proposed(place)
-        place.desk.reject(number, "alice")
-        place.desk.approve(number, "bob")
-        place.desk.remove(number, "carol")
-        steps = [(entry.actor, entry.action) for entry in place.desk.history(number)]
+        place.desk.reject(number, ALICE)
+        place.desk.approve(number, Actor("bob"))
+        place.desk.remove(number, Actor("carol"))
+        steps = [(entry.actor.name, entry.action) for entry in place.desk.history(number)]
         assert steps == [("policy", "active"), ("alice", "rejected"), ("bob", "approved"), ("carol", "removed")]
-        for step in (place.desk.approve, place.desk.reject, place.desk.remove):
+        for step in (place.desk.approve, place.desk.reject, place.desk.remove, place.desk.extend):
             with pytest.raises(ExclusionError, match="removed"):
-                step(number, "dave")
+                step(number, Actor("dave"))
 
 
 @pytest.mark.security
 def test_d5_another_tenant_s_exclusion_is_not_there(tmp_path: Path) -> None:
     with scene(tmp_path) as place:
         number = proposed(place)
-        for step in (place.desk.approve, place.desk.reject, place.desk.remove):
+        for step in (place.desk.approve, place.desk.reject, place.desk.remove, place.desk.extend):
             with pytest.raises(ExclusionError, match="there is no exclusion"):
-                step(number, "mallory", "b")
+                step(number, Actor("mallory"), tenant="b")
         assert place.desk.get(number, "a").key.host == HOST
+
+
+def test_d5_what_holds_is_extended_and_what_does_not_is_not(tmp_path: Path) -> None:
+    with scene(tmp_path) as place:
+        record = place.desk.add("a", "x.test", "why", ALICE, ttl=3600.0)
+        place.clock.advance(1800)
+        assert place.desk.extend(record.id, ALICE, "ticket 4711", ttl=7200.0).until == place.clock.now() + 7200
+        assert place.desk.extend(record.id, ALICE).until == place.clock.now() + RULES.ttl
+        with pytest.raises(ExclusionError, match="366 days"):
+            place.desk.extend(record.id, ALICE, ttl=400 * 86_400.0)
+        with pytest.raises(ExclusionError, match="printable"):
+            place.desk.extend(record.id, ALICE, "line\nbreak")
+        place.desk.reject(record.id, ALICE)
+        with pytest.raises(ExclusionError, match="not active"):
+            place.desk.extend(record.id, ALICE)

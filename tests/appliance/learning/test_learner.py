@@ -10,7 +10,7 @@ from appliance.domain.exclusion import Kind, State
 from appliance.domain.learning import Key
 from appliance.storage import exclusions
 from appliance.storage.exclusions import REFUSALS_PER_CLIENT
-from tests.appliance.learning.scene import APP, HOST, OTHER, RULES, THREE, scene
+from tests.appliance.learning.scene import ALICE, APP, HOST, OTHER, RULES, THREE, scene
 
 
 def changed(**changes: Any) -> Learning:
@@ -38,7 +38,7 @@ def test_d5_three_honest_pinned_clients_get_an_exclusion_for_their_program(tmp_p
         assert (evidence.accepted_here, evidence.others_here) == (0, 1)
         assert evidence.last - evidence.first == 600
         (entry,) = place.desk.history(record.id)
-        assert (entry.actor, entry.action) == ("policy", "active")
+        assert (entry.actor.name, entry.action) == ("policy", "active")
 
 
 def test_d5_a_proposal_waits_for_a_person(tmp_path: Path) -> None:
@@ -48,9 +48,9 @@ def test_d5_a_proposal_waits_for_a_person(tmp_path: Path) -> None:
         (record,) = place.records
         assert record.state is State.PROPOSED
         assert record.evidence.failures == 12, "the evidence grows while it waits"
-        place.desk.approve(record.id, "alice")
+        place.desk.approve(record.id, ALICE)
         assert [each.id for each in place.learner.tick()] == [record.id]
-        assert [(entry.actor, entry.action) for entry in place.desk.history(record.id)][-1] == ("alice", "approved")
+        assert [(entry.actor.name, entry.action) for entry in place.desk.history(record.id)][-1] == ("alice", "approved")
 
 
 def test_c3_closing_without_an_alert_counts_as_well(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_d5_a_retest_that_succeeds_ends_it(tmp_path: Path) -> None:
         assert place.see(place.accepted("10.0.0.3", HOST)) == ()
         (record,) = place.records
         assert record.state is State.EXPIRED
-        assert place.desk.history(record.id)[-1].actor == "retest"
+        assert place.desk.history(record.id)[-1].actor.name == "retest"
         assert place.refuse(*THREE, rounds=3) == (), "what has worked is not learned again"
 
 
@@ -265,7 +265,7 @@ def test_d5_what_was_rejected_is_not_proposed_again_until_its_time_is_over(tmp_p
     with scene(tmp_path) as place:
         place.trusting(*THREE)
         place.refuse(*THREE)
-        place.desk.reject(place.records[0].id, "alice")
+        place.desk.reject(place.records[0].id, ALICE)
         assert place.refuse(*THREE, rounds=5) == ()
         assert len(place.records) == 1
         place.clock.advance(RULES.ttl)

@@ -19,6 +19,7 @@ from appliance.config.exclusions import Learning
 from appliance.control import token
 from appliance.domain.clock import ManualClock
 from appliance.domain.ids import TenantId
+from appliance.learning.book import Book
 from appliance.learning.desk import Desk
 from appliance.learning.tenants import TenantRules
 from appliance.portal.anchor import Anchor
@@ -116,7 +117,7 @@ def stage(folder: Path, hosts: HostNames | None = None) -> Iterator[Stage]:
             "lost": TenantCard("lost", "", "suspended", (), (), None),
         },
         portal="arcus.internal", households={"acme": Household(TenantId("acme"), "Acme <Corp>", lambda: (ANCHOR,))},
-        exclusions=Desk(ExclusionStore(store), {"acme": TenantRules(Learning(), _veto)}, clock),
+        exclusions=Desk(Book(ExclusionStore(store), {"acme": TenantRules(Learning(), _veto)}, clock)),
         workers=("worker-0", "worker-1"), draining=lambda: made.draining, clock=clock,
     )  # fmt: skip
     made = Stage(store, plain, services, clock)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from appliance.domain.act import Actor
 from appliance.domain.exclusion import Kind, State
 from appliance.domain.learning import Entry, Evidence, Key, Record
 from appliance.storage.exclusions import ExclusionStore
@@ -23,7 +24,7 @@ def propose(made: Stage, host: str = "app.test", **changes: Any) -> str:
         "decided_by": "policy", "until": now + 86_400, "evidence": evidence,
     }  # fmt: skip
     record = Record(**values | changes)
-    assert ExclusionStore(made.store).add(record, Entry(record.id, now, "policy", "proposed", ""))
+    assert ExclusionStore(made.store).add(record, Entry(record.id, now, Actor("policy"), "proposed", "", "e1"))
     return record.id
 
 
