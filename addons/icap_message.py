@@ -5,7 +5,7 @@ from mitmproxy.http import HTTPFlow, Response
 from addons.carry import task_of
 from addons.scanning import Scanning
 from appliance.domain.notes import TaskNotes
-from icap.client import Adapted, HttpHead, Identity, Message, encapsulate, parse_head
+from icap.client import Adapted, Body, HttpHead, Identity, Message, encapsulate, parse_head
 
 
 def request_message(flow: HTTPFlow, scanning: Scanning) -> Message:
@@ -30,16 +30,22 @@ def replace_request(flow: HTTPFlow, adapted: Adapted) -> None:
         flow.request.headers.pop("host", None)
     elif host is not None:
         flow.request.headers["host"] = host
-    flow.request.raw_content = adapted.body or b""
+    flow.request.raw_content = content_of(adapted)
 
 
 def to_response(adapted: Adapted, flow: HTTPFlow) -> Response:
     """The service's response, in the HTTP version of the client."""
     head = parse_head(adapted.head or b"")
-    response = Response.make(head.status, adapted.body or b"")
+    response = Response.make(head.status, content_of(adapted))
     response.headers.fields = head.fields
     response.http_version = "HTTP/2.0" if flow.request.is_http2 else "HTTP/1.1"
     return response
+
+
+def content_of(adapted: Adapted) -> bytes:
+    """The body of a service's answer that is to be held in memory."""
+    body = adapted.body
+    return body.read(0, body.size) if isinstance(body, Body) else body or b""
 
 
 def _who(notes: TaskNotes, scanning: Scanning) -> Identity:

@@ -15,6 +15,10 @@ from icap.protocol import ClientConnection, Limits, RemoteProtocolError, Respons
 
 # Up to this size one copied buffer is cheaper than a vector of buffers.
 _JOIN_BELOW = 128 * 1024
+MIN_RATE = 256 * 1024
+"""Bytes per second that a service must take, or give, of a body that is streamed."""
+SCAN_RATE = 16 * 1024 * 1024
+"""Bytes per second that a service may be expected to judge: a large body extends the transaction's time by this."""
 
 
 class Connection(asyncio.Protocol):
@@ -29,13 +33,17 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._events: deque[ResponseEvent] = deque()
         self._waiter: asyncio.Future[None] | None = None
-        self._error: ScanError | None = None
+        self._error: Exception | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._heard = False
         self._deadline = 0.0
         self._stall = 0.0
         self._progress = 0.0
         self._unsent = 0
+        self._full = False
+        self._drain: asyncio.Future[None] | None = None
+        self._paused: float | None = None
+        self._span = 0.0
 
     # -- asyncio's side ------------------------------------------------------------------------------------------------
 
@@ -59,6 +67,13 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._close()
 
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._wake()
+
     def _close(self) -> None:
         """The peer is gone. A reused connection that ends before it said anything had been closed before we wrote
         (RFC 9112 section 9.3.1): that, and nothing else, is free to be tried again."""
@@ -69,7 +84,7 @@ class Connection(asyncio.Protocol):
             detail = error.detail
         self._fail(ScanError(Reason.ICAP_ERROR, detail, retryable=self.uses > 0 and not self._heard))
 
-    def _fail(self, error: ScanError) -> None:
+    def _fail(self, error: Exception) -> None:
         if self._error is None:
             self._error = error
             if self._transport is not None:
@@ -80,8 +95,9 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        for waiter in (self._waiter, self._drain):
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
 
     # -- a transaction's side ------------------------------------------------------------------------------------------
 
@@ -96,6 +112,8 @@ class Connection(asyncio.Protocol):
         self._stall = stall
         self._progress = self._loop.time()
         self._unsent = 0
+        self._paused = None
+        self._span = deadline - self._progress
         self._timer = self._loop.call_at(min(deadline, self._progress + stall), self._check_time)
 
     def end(self) -> None:
@@ -127,6 +145,42 @@ class Connection(asyncio.Protocol):
             self._transport.writelines(parts)
         self._unsent = self._pending_write()
 
+    async def drained(self) -> None:
+        """Wait until the peer has taken enough for more to be written, or the connection is lost (see ``event``)."""
+        while self._full and self._error is None:
+            self._drain = self._loop.create_future()
+            try:
+                await self._drain
+            finally:
+                self._drain = None
+
+    def give_up(self, error: Exception) -> None:
+        """End the transaction: ``event`` raises ``error``."""
+        self._fail(error)
+
+    def pause(self) -> None:
+        """What is to be sent has not arrived yet: that time does not count against the service."""
+        if self._paused is None:
+            self._paused = self._loop.time()
+
+    def resume(self) -> None:
+        """There is something to send again."""
+        if self._paused is not None:
+            now = self._loop.time()
+            self._deadline += now - self._paused
+            self._progress = now
+            self._paused = None
+
+    def moved(self, size: int) -> None:
+        """So many bytes of a streamed body went by: whoever keeps ``MIN_RATE`` is not cut, and saves up no time by being
+        faster."""
+        ahead = min(self._deadline + size / MIN_RATE, self._loop.time() + self._span)
+        self._deadline = max(self._deadline, ahead)
+
+    def all_sent(self, size: int) -> None:
+        """The service has ``size`` bytes to judge now."""
+        self._deadline += size / SCAN_RATE
+
     async def event(self) -> ResponseEvent:
         """The next event of the answer.
 
@@ -148,6 +202,9 @@ class Connection(asyncio.Protocol):
 
     def _check_time(self) -> None:
         now = self._loop.time()
+        if self._paused is not None:
+            self._timer = self._loop.call_at(now + self._stall, self._check_time)
+            return
         unsent = self._pending_write()
         if unsent < self._unsent:
             self._progress = now

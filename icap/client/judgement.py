@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from appliance.domain.errors import ScanError
 from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome
+from icap.client.body import Body, length_of, same_content
 from icap.client.message import Kind, Message
 from icap.client.threat import Threat, read_threat
 from icap.client.transaction import Answer
@@ -24,7 +25,7 @@ class Judgement:
     reason: Reason = Reason.OK
     kind: Kind = "unmodified"
     head: bytes | None = None
-    body: bytes | None = None
+    body: bytes | Body | None = None
     signature: str = ""
     detail: str = ""
 
@@ -83,16 +84,18 @@ def _judge_message(message: Message, answer: Answer) -> Judgement:
     signature = threat.signature if threat is not None else ""
     if same:
         return Judgement(Outcome.CLEAN, signature=signature)
-    repaired = bytes(repair(head, len(body or b""), has_body=carries_body))
+    repaired = bytes(repair(head, length_of(body), has_body=carries_body))
     return Judgement(Outcome.MODIFIED, Reason.OK, kind, repaired, body, signature)
 
 
-def _blocked(reason: Reason, threat: Threat | None, head: HttpHead | None, body: bytes | None, carries_body: bool) -> Judgement:
+def _blocked(
+    reason: Reason, threat: Threat | None, head: HttpHead | None, body: bytes | Body | None, carries_body: bool
+) -> Judgement:
     """A block, with the service's page when it sent one. An infected original that came back is dropped."""
     signature = threat.signature if threat is not None else ""
     if head is None:
         return Judgement(Outcome.BLOCKED, reason, signature=signature)
-    page = bytes(repair(head, len(body or b""), has_body=carries_body))
+    page = bytes(repair(head, length_of(body), has_body=carries_body))
     return Judgement(Outcome.BLOCKED, reason, "response", page, body, signature)
 
 
@@ -109,13 +112,15 @@ def _head(message: Message, answer: Answer) -> HttpHead:
     return head
 
 
-def _body(message: Message, answer: Answer) -> bytes | None:
+def _body(message: Message, answer: Answer) -> bytes | Body | None:
     if answer.use_original_body is None:
         return answer.body
-    original = message.body or b""
+    original, added = message.body or b"", answer.body or b""
+    if isinstance(original, Body) or isinstance(added, Body):
+        raise RemoteProtocolError("use-original-body was not allowed for a body that is streamed")
     if answer.status != 206 or answer.use_original_body > len(original):
         raise RemoteProtocolError(f"use-original-body={answer.use_original_body} of {len(original)} bytes")
-    return (answer.body or b"") + original[answer.use_original_body :]
+    return added + original[answer.use_original_body :]
 
 
 def _cut_off(detail: str, threat: Threat | None) -> Judgement:
@@ -126,13 +131,13 @@ def _cut_off(detail: str, threat: Threat | None) -> Judgement:
     return Judgement(Outcome.BLOCKED, reason, signature=signature, detail=detail)
 
 
-def _check_length(head: HttpHead, body: bytes | None, carries_body: bool) -> str:
+def _check_length(head: HttpHead, body: bytes | Body | None, carries_body: bool) -> str:
     """Empty, or how the body is shorter than its head announces. More than it announces is an error."""
     if not carries_body or head.forbids_body:
-        if body:
+        if length_of(body):
             raise RemoteProtocolError("a body where HTTP allows none")
         return ""
-    announced, received = head.content_length, len(body or b"")
+    announced, received = head.content_length, length_of(body)
     detail = f"Content-Length {announced}, but {received} bytes came"
     if announced is not None and announced < received:
         raise RemoteProtocolError(detail)
@@ -143,10 +148,10 @@ def _is_head_request(message: Message) -> bool:
     return message.request_head.startswith(b"HEAD ")
 
 
-def _is_same(message: Message, head: HttpHead, body: bytes | None) -> bool:
+def _is_same(message: Message, head: HttpHead, body: bytes | Body | None) -> bool:
     """The original came back: services that may not send 204, or do not, answer so (Via and framing aside)."""
     block = message.response_head if message.method == "RESPMOD" else message.request_head
-    if block is None or (body or b"") != (message.body or b""):
+    if block is None or not same_content(body, message.body):
         return False
     original = parse_head(block)
     return original.start_line == head.start_line and _comparable(original) == _comparable(head)

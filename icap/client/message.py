@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from appliance.domain.verdict import ScanVerdict
+from icap.client.body import Body
 
 type Method = Literal["REQMOD", "RESPMOD"]
 type Kind = Literal["unmodified", "request", "response"]
@@ -27,12 +28,13 @@ class Message:
 
     Heads are HTTP/1 blocks that end in CRLF CRLF, hop-by-hop fields and transfer coding already taken out (``encapsulate``).
     The request line carries the absolute URL, so that the service sees scheme and host. ``body`` None or empty: no body.
+    A ``Body`` may still be arriving; it stays the caller's, who closes it.
     """
 
     method: Method
     request_head: bytes
     response_head: bytes | None = None
-    body: bytes | None = None
+    body: bytes | Body | None = None
     identity: Identity = field(default_factory=Identity)
     task_id: str = ""
 
@@ -44,9 +46,10 @@ class Adapted:
     ``kind`` says what ``head`` and ``body`` are: ``unmodified``: neither, use the original. ``request``: the request to send
     instead. ``response``: the response to deliver, also in place of a request (request satisfaction, or a block page).
     With ``Outcome.BLOCKED`` and no head the caller writes the page. Heads are repaired: HTTP/1.1, right Content-Length.
+    A ``Body`` (only in answer to one) is complete, and the caller's to close.
     """
 
     verdict: ScanVerdict
     kind: Kind = "unmodified"
     head: bytes | None = None
-    body: bytes | None = None
+    body: bytes | Body | None = None

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from appliance.domain.errors import ScanError
 from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome, ScanVerdict
 from icap.client.address import ServiceAddress
+from icap.client.body import Body, length_of
 from icap.client.breaker import Breaker
 from icap.client.connection import Connection
 from icap.client.features import Features
@@ -65,6 +67,7 @@ class IcapService:
         self._features = Features(self._fetch_options, clock, tuning.default_options_ttl)
         self._pool = Pool(self._connect, max_connections, tuning.idle_timeout, tuning.max_waiting, self.stats)
         self._last_failure: ScanError | None = None
+        self._streams = 0
         self._fixed_fields: tuple[Field, ...] = (("Host", self.address.authority), ("User-Agent", "Arcus"))
 
     # -- for the traffic path ------------------------------------------------------------------------------------------
@@ -114,14 +117,40 @@ class IcapService:
             self._check_method(message, options)
             if self._tuning.honour_transfer_ignore and _transfer(message, options) is Transfer.IGNORE:
                 return await self._finish(message, started, None, Judgement(Outcome.SKIPPED), "Transfer-Ignore")
-            request = self._request(message, options)
-            answer = await self._exchange(request, message.body or b"", started + self._timeout)
-            self._note(answer)
-            judgement = judge(message, answer, allow_206=self._tuning.allow_206)
+            if isinstance(message.body, Body):
+                answer, judgement = await self._streamed(message, message.body, options)
+            else:
+                request = self._request(message, options)
+                answer = await self._exchange(request, message.body or b"", started + self._timeout)
+                self._note(answer)
+                judgement = judge(message, answer, allow_206=self._tuning.allow_206)
         except ScanError as error:
-            self._fail(error)
+            if not isinstance(message.body, Body) or error is not message.body.error:
+                self._fail(error)
             return await self._finish(message, started, answer, Judgement(Outcome.ERROR, error.reason), error.detail)
         return await self._finish(message, started, answer, judgement, judgement.detail)
+
+    async def _streamed(self, message: Message, body: Body, options: ServiceOptions) -> tuple[Answer, Judgement]:
+        """A body that may still be arriving. At most half of the connections go to such bodies at a time, so that slow
+        uploads cannot take all: above that, one is waited for until it is complete."""
+        if self._streams >= max(1, self._pool.limit // 2):
+            await body.complete()
+        await body.available(max(1, options.preview or 0))
+        streaming = not body.ended
+        self._streams += streaming
+        try:
+            deadline = asyncio.get_running_loop().time() + self._timeout
+            answer = await self._exchange(self._request(message, options), body, deadline)
+        finally:
+            self._streams -= streaming
+        self._note(answer)
+        try:
+            judgement = judge(message, answer)
+        except ScanError:
+            if isinstance(answer.body, Body):
+                answer.body.close()
+            raise
+        return answer, _settle(answer.body, judgement)
 
     def _check_method(self, message: Message, options: ServiceOptions) -> None:
         if message.method not in options.methods:
@@ -130,26 +159,28 @@ class IcapService:
             self._recover()
 
     def _request(self, message: Message, options: ServiceOptions) -> Request:
-        body = message.body or b""
-        allow = "204, 206" if self._tuning.allow_206 and "206" in options.allow else "204"
+        body = message.body
+        size = length_of(body)
+        whole = not isinstance(body, Body)
+        allow = "204, 206" if whole and self._tuning.allow_206 and "206" in options.allow else "204"
         fields = (*self._fixed_fields, ("Allow", allow), *identity_fields(message.identity))
         if task_id := plain_value(message.task_id):
             fields = (*fields, ("X-Request-ID", task_id))
         preview = None
-        if body and self._tuning.previews and options.preview is not None:
+        if size and self._tuning.previews and options.preview is not None:
             # The preview is what is there (RFC 3507 section 4.5): a shorter body lowers it.
-            preview = min(options.preview, len(body)) if _transfer(message, options) is Transfer.PREVIEW else None
+            preview = min(options.preview, size) if _transfer(message, options) is Transfer.PREVIEW else None
         return Request(
             message.method,
             self.address.uri,
             Headers(fields),
             message.request_head or None,
             message.response_head,
-            bool(body),
+            bool(size),
             preview,
         )
 
-    async def _exchange(self, request: Request, body: bytes, deadline: float) -> Answer:
+    async def _exchange(self, request: Request, body: bytes | Body, deadline: float) -> Answer:
         """One attempt, and a second on a new connection when a pooled one turned out to be closed. The second is no
         failure of the service: closing an idle connection is its right."""
         try:
@@ -161,7 +192,7 @@ class IcapService:
             return await self._attempt(request, body, deadline, fresh=True)
         return answer
 
-    async def _attempt(self, request: Request, body: bytes, deadline: float, *, fresh: bool) -> Answer:
+    async def _attempt(self, request: Request, body: bytes | Body, deadline: float, *, fresh: bool) -> Answer:
         connection = None if fresh else self._pool.take()
         if connection is None:
             connection = await self._acquire(deadline, fresh)
@@ -288,7 +319,7 @@ class IcapService:
             istag=istag,
             engine=clean_text(headers.first("X-Arcus-Scanner") or istag),
             ms=ms,
-            size=len(message.body or b""),
+            size=length_of(message.body),
             sha256=await _digest(message.body),
             detail=clean_text(detail),
             headers=noted_headers(headers),
@@ -303,7 +334,18 @@ def _transfer(message: Message, options: ServiceOptions) -> Transfer:
     return options.transfer(url if url.startswith("/") else url.partition("://")[2].partition("/")[2])
 
 
-async def _digest(body: bytes | None) -> str:
+def _settle(body: bytes | Body | None, judgement: Judgement) -> Judgement:
+    """Close an answer's body that nobody is to use; one that is in memory goes on as plain bytes."""
+    if not isinstance(body, Body) or (judgement.body is body and body.spilled):
+        return judgement
+    content = body.read(0, body.size)
+    body.close()
+    return replace(judgement, body=content) if judgement.body is body else judgement
+
+
+async def _digest(body: bytes | Body | None) -> str:
+    if isinstance(body, Body):
+        return body.sha256 if body.ended and body.size else ""
     if not body:
         return ""
     if len(body) <= _HASH_INLINE:

@@ -28,4 +28,4 @@ class Tuning:
     allow_206: bool = False
     honour_transfer_ignore: bool = False
     """Off: what is not scanned must not be chosen by the extension in a URL, which the attacker writes."""
-    limits: Limits = field(default_factory=lambda: Limits(body_bytes=256 * 1024 * 1024))
+    limits: Limits = field(default_factory=Limits)
