@@ -57,7 +57,8 @@ class Forge:
         """At once when the leaf is in the cache, which saves a task; otherwise when it is."""
         conn = conn_of(cast(connection.Client, data.conn))
         tenant = conn.tenant or TenantId("")
-        profile = leaf_profile(conn, data.context.server, self._clock.now(), same_key=tenant in self._same_key)
+        same_key = tenant in self._same_key
+        profile = leaf_profile(conn, data.context.server, self._clock.now(), same_key=same_key, floor=self._floors(conn))
         cache = self._cache(conn, data.context.server)
         leaf = cache.ready(profile)
         if leaf is None:

@@ -26,7 +26,7 @@ from appliance.policy.access import Step as AccessStep
 from appliance.policy.decrypt import DecryptPolicy, compile_lists
 from appliance.policy.exclusions import compile_exclusions
 from appliance.portal.names import PortalNames
-from appliance.question import Question, QuestionError, server_name, split
+from appliance.question import NO_SNI, Question, QuestionError, server_name, split
 from appliance.tenancy.registry import Loaded, TenantRegistry
 from appliance.tenancy.resolve import TenantResolver
 
@@ -115,7 +115,7 @@ class _Walk:
     def __init__(self, parts: Explainer, question: Question) -> None:
         self._parts, self._question = parts, question
         self._scheme, self._target, self._path = split(question.url)
-        self._sni = server_name(question.sni) or (self._target.host if parse_ip(self._target.host) is None else "")
+        self._sni = _sni(question, self._target)
         self._server = parts.server(question.server)
         address = parse_ip(question.client_ip)
         if address is None:
@@ -303,6 +303,12 @@ class _Walk:
         if choice.leaf.type == "dummy_deny":
             self._deny("escaper", Reason.DENIED_BY_ESCAPER, why or "dummy_deny", path)
         self.told.add("escaper", path, why)
+
+
+def _sni(question: Question, target: Target) -> str:
+    if question.sni == NO_SNI:
+        return ""
+    return server_name(question.sni) or (target.host if parse_ip(target.host) is None else "")
 
 
 def _spelled(step: AccessStep) -> tuple[str, str]:

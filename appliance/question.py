@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from appliance.domain.target import Target, normalise_host, parse_authority
 
+NO_SNI = "-"
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -23,7 +24,7 @@ class Question:
     method: str = "GET"
     tenant_header: str = ""
     sni: str = ""
-    """The server name in the ClientHello; empty takes the URL's host."""
+    """The server name in the ClientHello; empty takes the URL's host, ``NO_SNI`` says that there is none."""
     ja4: str = ""
     at: float | None = None
     """Seconds since the epoch; None: now."""

@@ -1,7 +1,7 @@
 """The TLS that clients meet: one context per leaf, so that a second connection parses and checks nothing again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cryptography import x509
 from OpenSSL import SSL
@@ -20,23 +20,56 @@ TLS12_CIPHERS = (
     "ECDHE-RSA-CHACHA20-POLY1305",
 )
 """Forward secrecy and AEAD only (RFC 9325 section 4.2); TLS 1.3 brings nothing else."""
+SIGNATURES = (
+    "ecdsa_secp256r1_sha256",
+    "ecdsa_secp384r1_sha384",
+    "ecdsa_secp521r1_sha512",
+    "rsa_pss_rsae_sha256",
+    "rsa_pss_rsae_sha384",
+    "rsa_pss_rsae_sha512",
+    "rsa_pkcs1_sha256",
+    "rsa_pkcs1_sha384",
+    "rsa_pkcs1_sha512",
+)
+"""Nothing with SHA-1 (RFC 9155)."""
+GROUPS = ("X25519MLKEM768", "X25519", "P-256", "P-384")
+"""Key exchange, the post-quantum one first; the rest is Mozilla's intermediate profile."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientFloor:
-    """The least that a client must speak. ``ciphers`` are for TLS 1.2, the preferred first."""
+    """The least that a client must speak. ``ciphers`` are for TLS 1.2. Of each list the preferred is the first."""
 
     min_version: str = "1.2"
     ciphers: tuple[str, ...] = TLS12_CIPHERS
+    signatures: tuple[str, ...] = SIGNATURES
+    groups: tuple[str, ...] = GROUPS
 
-    def at_least(self, version: str) -> "ClientFloor":
-        """This floor, or a higher one."""
-        return self if version <= self.min_version else replace(self, min_version=version)
+    def both(self, other: "ClientFloor") -> "ClientFloor":
+        """What meets this floor and the other one, in the order of this one."""
+        return ClientFloor(
+            max(self.min_version, other.min_version),
+            tuple(each for each in self.ciphers if each in other.ciphers),
+            tuple(each for each in self.signatures if each in other.signatures),
+            tuple(each for each in self.groups if each in other.groups),
+        )
+
+    @property
+    def ecdsa(self) -> bool:
+        """Whether a leaf with an ECDSA key can be served: TLS 1.3 ties the hash to the curve, and ours is P-256."""
+        return "ecdsa_secp256r1_sha256" in self.signatures
+
+    @property
+    def rsa(self) -> bool:
+        return any(each.startswith("rsa_") for each in self.signatures)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All of it, so that two floors with the same words are the same floor."""
+        return (self.min_version, *self.ciphers, "", *self.signatures, "", *self.groups)
 
 
 DEFAULT_FLOOR = ClientFloor()
-GROUPS = b"X25519MLKEM768:X25519:P-256:P-384"
-"""Key exchange, the post-quantum one first; the rest is Mozilla's intermediate profile."""
 _VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
 
@@ -68,8 +101,11 @@ def build(
     context = LeafContext(certificate, key, chain, floor)
     context.set_min_proto_version(_VERSIONS[floor.min_version])
     context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
-    if _lib.SSL_CTX_set1_curves_list(vars(context)["_context"], GROUPS) != 1:
+    raw = vars(context)["_context"]
+    if _lib.SSL_CTX_set1_curves_list(raw, ":".join(floor.groups).encode()) != 1:
         raise ValueError("the TLS library does not know the groups for the key exchange")
+    if _lib.SSL_CTX_set1_sigalgs_list(raw, ":".join(floor.signatures).encode()) != 1:
+        raise ValueError("the TLS library does not know the signature algorithms")
     # level 2 refuses RSA and DH below 2048 bits, EC below 224, and SHA-1 in certificates and handshakes
     context.set_cipher_list(f"{':'.join(floor.ciphers)}:@SECLEVEL=2".encode())
     # an idle connection keeps no record buffers: 34 KB each, 340 MB for 10,000

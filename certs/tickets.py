@@ -59,7 +59,7 @@ def scope_of(
 ) -> bytes:
     """OpenSSL refuses a ticket whose session was opened under another scope (SSL_CTX_set_session_id_context(3)): so a client
     is never taken back on the word of another tenant, another CA, or another leaf than the one it would be shown now, nor
-    with a cipher suite that is not accepted any more. ``revocations``: another one after each (``Withdrawn.mark``), for a
-    session may have been opened under a leaf that has been revoked since."""
-    words = (tenant, ca_sha256, revocations, floor.min_version, *floor.ciphers)
+    with a cipher suite or a group that is not accepted any more. ``revocations``: another one after each (``Withdrawn.mark``),
+    for a session may have been opened under a leaf that has been revoked since."""
+    words = (tenant, ca_sha256, revocations, *floor.words)
     return hashlib.sha256(b"\0".join((*(word.encode() for word in words), profile.to_bytes()))).digest()

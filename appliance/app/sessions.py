@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from addons.resumption import Count, Resumption
 from appliance.config.auditor import Auditor
 from appliance.config.client_tls import ClientTls
-from appliance.config.interception import TlsInterception
 from appliance.config.server import Server
 from appliance.domain.clock import Clock
 from appliance.domain.ids import TenantId
@@ -23,13 +22,20 @@ class Sessions:
     def __init__(self, servers: Sequence[Server], auditors: Mapping[TenantId, Auditor], clock: Clock, seed: bytes) -> None:
         self._clock = clock
         self._interceptions = {tenant: auditor.tls_interception for tenant, auditor in auditors.items()}
-        self._floors = {tenant: _floor(interception) for tenant, interception in self._interceptions.items()}
-        self._listeners = {server.name: server.client_tls_min_version for server in servers}
+        self._tenants = {
+            tenant: _floor(found.client_tls if found else ClientTls()) for tenant, found in self._interceptions.items()
+        }
+        self._floors: dict[tuple[TenantId, str], ClientFloor] = {}
+        self._listeners = {server.name: _floor(server.client_tls) for server in servers}
         self.tickets = tickets(TicketKeys(Seed.from_bytes(seed) if seed else Seed.new(clock), clock))
 
     def floor(self, conn: ConnNotes) -> ClientFloor:
         """What this connection's client must speak: as its tenant's auditor demands, or its listener."""
-        return self._floors[conn.tenant or TenantId("")].at_least(self._listeners[conn.client.server])
+        tenant, server = conn.tenant or TenantId(""), conn.client.server
+        floor = self._floors.get((tenant, server))
+        if floor is None:
+            floor = self._floors[tenant, server] = self._tenants[tenant].both(self._listeners[server])
+        return floor
 
     def resumption(self, count: Count) -> Resumption:
         """With servers; tenants that never resume have no age."""
@@ -42,6 +48,5 @@ class Sessions:
         health.set("session_tickets", State.OK, "" if self.tickets.shared else "good in one worker only")
 
 
-def _floor(interception: TlsInterception | None) -> ClientFloor:
-    client = interception.client_tls if interception else ClientTls()
-    return ClientFloor(client.min_version, tuple(client.ciphers))
+def _floor(client: ClientTls) -> ClientFloor:
+    return ClientFloor(client.min_version, tuple(client.ciphers), tuple(client.signatures), tuple(client.groups))

@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     lines = (
         "arcus explain https://example.com/ --client 10.0.0.7 -c arcus.yaml",
         "arcus explain http://example.com/x --client 10.0.0.7 --user alice --method POST -c arcus.yaml --json",
+        "arcus explain https://printer.example/ --client 10.0.0.7 --sni - -c arcus.yaml",
         "arcus explain https://cdn.example/ --client 10.0.0.7 --sni other.example --at 2026-03-02T21:30+01:00 -c arcus.yaml",
     )
     app.command(epilog=examples(*lines))(explain)
@@ -32,7 +33,9 @@ def explain(
     server: Annotated[str, typer.Option("--server", metavar="NAME", help="By this listener; else the first.")] = "",
     method: Annotated[str, typer.Option("--method", metavar="METHOD", help="The HTTP method.")] = "GET",
     tenant_header: Annotated[str, typer.Option("--tenant-header", metavar="ID", help="With this X-Tenant-ID.")] = "",
-    sni: Annotated[str, typer.Option("--sni", metavar="NAME", help="With this server name in TLS; else the URL's host.")] = "",
+    sni: Annotated[
+        str, typer.Option("--sni", metavar="NAME", help="With this server name in TLS, - for none; else the URL's host.")
+    ] = "",
     ja4: Annotated[str, typer.Option("--ja4", metavar="JA4", help="By a client with this fingerprint.")] = "",
     at: Annotated[str, typer.Option("--at", metavar="TIME", help="At this time (ISO 8601; UTC without an offset).")] = "",
     address: Annotated[str, typer.Option("--address", metavar="IP", help="The destination's address.")] = "",

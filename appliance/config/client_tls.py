@@ -1,4 +1,4 @@
-"""TLS towards clients: ``tls_interception.client_tls``."""
+"""TLS towards clients: ``tls_interception.client_tls``, and the same for a listener, ``server[].client_tls``."""
 
 from typing import Literal
 
@@ -15,14 +15,38 @@ Suite = Literal[
     "ECDHE-ECDSA-CHACHA20-POLY1305",
     "ECDHE-RSA-CHACHA20-POLY1305",
 ]
+Signature = Literal[
+    "ecdsa_secp256r1_sha256",
+    "ecdsa_secp384r1_sha384",
+    "ecdsa_secp521r1_sha512",
+    "rsa_pss_rsae_sha256",
+    "rsa_pss_rsae_sha384",
+    "rsa_pss_rsae_sha512",
+    "rsa_pkcs1_sha256",
+    "rsa_pkcs1_sha384",
+    "rsa_pkcs1_sha512",
+]
+Group = Literal["X25519MLKEM768", "SecP256r1MLKEM768", "X25519", "P-256", "P-384", "P-521"]
 SUITES: tuple[Suite, ...] = Suite.__args__  # type: ignore[attr-defined]
+SIGNATURES: tuple[Signature, ...] = Signature.__args__  # type: ignore[attr-defined]
+GROUPS: tuple[Group, ...] = ("X25519MLKEM768", "X25519", "P-256", "P-384")
 
 
 class ClientTls(Node):
-    """What clients of intercepted connections must speak. Nothing weaker can be configured."""
+    """What clients of intercepted connections must speak. Nothing weaker can be configured. Of a listener and a tenant's
+    auditor the stricter counts: the higher version, and of each list what stands in both.
+
+    A client that has nothing in common with it fails, and the record says in ``tls_failure`` whether it was the ``version``
+    or the ``cipher``, which is the word for suites, signatures and groups alike."""
 
     min_version: Version = "1.2"
-    """The lowest version of TLS. A listener's ``client_tls_min_version`` may demand more."""
+    """The lowest version of TLS."""
     ciphers: list[Suite] = Field(list(SUITES), min_length=1)
     """Cipher suites of TLS 1.2, in our order of preference, by OpenSSL's names. A leaf has an ECDSA or an RSA key, whichever
     the client accepts: a list without suites for one of the two keeps such clients out. TLS 1.3 has its own three."""
+    signatures: list[Signature] = Field(list(SIGNATURES), min_length=1)
+    """Algorithms that we sign handshakes with, by IANA's names. The leaf has the kind of key that this list and the client
+    leave: P-256, for which TLS 1.3 takes ``ecdsa_secp256r1_sha256`` alone, or RSA with 2048 bits; PKCS #1 is for TLS 1.2."""
+    groups: list[Group] = Field(list(GROUPS), min_length=1)
+    """Groups for the key exchange, in our order of preference: the least of them is the smallest key that is agreed on.
+    X25519MLKEM768 and SecP256r1MLKEM768 are safe from quantum computers, and are for TLS 1.3 only."""

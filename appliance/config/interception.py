@@ -8,6 +8,7 @@ from appliance.config.client_certificates import ClientCertificate
 from appliance.config.client_tls import ClientTls
 from appliance.config.decrypt_rule import DecryptRule
 from appliance.config.exclusions import ExclusionConfig
+from appliance.config.no_sni import NoSni
 from appliance.config.resumption import UpstreamSessions
 from appliance.config.survey import Survey
 from appliance.config.upstream_certificates import UpstreamCertificates
@@ -53,6 +54,8 @@ class TlsInterception(Node):
     """Hosts that cannot be decrypted without breaking them; asked after ``rules`` and the short lists."""
     default_action: Literal["intercept", "splice", "block"] = "intercept"
     """When no rule matches."""
+    no_sni: NoSni | None = None
+    """What happens to clients whose hello names no server, where neither ``rules`` nor the short lists decide."""
     connection_strategy: Literal["eager", "lazy"] = "eager"
     """eager: connect to the server before answering the client's handshake. lazy: when a request is known."""
     http2: bool = True

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from appliance.config.advice import give_advice
+from appliance.config.client_tls_check import check_client_tls
 from appliance.config.document import MAX_BYTES, Document, DocumentError, read_document
 from appliance.config.exposure import check_exposure
 from appliance.config.files import check_files
@@ -59,7 +60,16 @@ def parse(raw: bytes | str, *, file: str, base: Path) -> Loaded:
     return Loaded(config, tuple(warnings), text)
 
 
-_CHECKS = (check_references, check_routing, check_exposure, check_files, check_pkcs11, check_redis, give_advice)
+_CHECKS = (
+    check_references,
+    check_routing,
+    check_exposure,
+    check_files,
+    check_pkcs11,
+    check_redis,
+    check_client_tls,
+    give_advice,
+)
 
 
 def _checked(document: Document, findings: Findings, base: Path) -> AppConfig | None:

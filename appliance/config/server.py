@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from appliance.config.client_tls import Version
+from appliance.config.client_tls import ClientTls, Version
 from appliance.config.values import FilePath, Listen, Name, Network, Node, Seconds, Size
 
 
@@ -98,8 +98,8 @@ class _Server(Node):
     """Who may connect at all."""
     max_connections: int = Field(10_000, ge=1)
     """Per worker process."""
-    client_tls_min_version: Version = "1.2"
-    """The lowest version of TLS in connections that are decrypted here; a tenant's auditor may demand more."""
+    client_tls: ClientTls = ClientTls()
+    """What clients must speak in connections that are decrypted here; a tenant's auditor may demand more."""
     timeouts: Timeouts = Timeouts()
     """Time limits."""
     limits: Limits = Limits()

@@ -57,7 +57,7 @@ class Step:
 class DecryptPolicy:
     """Pure, but for the exclusions: the same facts have the same answer. Immutable, apart from a memory of its answers."""
 
-    __slots__ = ("_candidates", "_default", "_dynamic", "_exclusions", "_memory", "_rules", "_shorts", "_uses")
+    __slots__ = ("_candidates", "_default", "_dynamic", "_exclusions", "_memory", "_nameless", "_rules", "_shorts", "_uses")
 
     def __init__(
         self, interception: TlsInterception | None, lists: Lists | None = None, exclusions: Exclusions | None = None
@@ -68,7 +68,8 @@ class DecryptPolicy:
         self._shorts = _short_lists(config) if interception else HostMatcher[TlsAction]()
         self._default = TlsDecision(TlsAction(config.default_action), by_default=True) if interception else NO_INTERCEPTION
         self._dynamic = any(rule.dynamic for rule in self._rules)
-        self._uses = _Uses.of(self._rules)
+        self._nameless = _nameless(config) if interception else None
+        self._uses = _Uses.of(self._rules, hello=self._nameless is not None)
         self._exclusions = exclusions if interception else None
         self._memory = lru_cache(maxsize=MEMO_SIZE)(self._judge)
         self._candidates = lru_cache(maxsize=MEMO_SIZE)(self._find_candidates)
@@ -131,14 +132,14 @@ class DecryptPolicy:
                     decision = replace(decision, text=_doubtful(decision.text, asked.unknown, facts))
             elif not asked.outside:
                 would.append(f"{asked.rule.name}: {asked.rule.decision.action.value}")
-        decision = decision or self._unruled(name)
+        decision = decision or self._unruled(name, facts.hello)
         return replace(decision, would=tuple(would), staged=tuple(staged)) if would or staged else decision
 
-    def _unruled(self, name: str) -> TlsDecision:
+    def _unruled(self, name: str, hello: HelloFacts) -> TlsDecision:
         short = self._shorts.find(name)
-        if short is None:
-            return self._default
-        return TlsDecision(short.value, f"{short.value.value}_list", str(short))
+        if short is not None:
+            return TlsDecision(short.value, f"{short.value.value}_list", str(short))
+        return self._default if hello.sni or self._nameless is None else self._nameless
 
     def _excluded(self, exclusions: Exclusions, facts: TlsFacts, name: str) -> TlsDecision | None:
         found = exclusions.find(facts.tenant, name, facts.hello.ja4, facts.now) if name else None
@@ -155,14 +156,15 @@ class _Uses:
     hello: bool
 
     @classmethod
-    def of(cls, rules: Iterable[Rule]) -> "_Uses":
+    def of(cls, rules: Iterable[Rule], *, hello: bool = False) -> "_Uses":
+        """``hello``: something else than a rule looks at it."""
         rules = tuple(rules)
         staged = any(rule.share < 1.0 for rule in rules)
         return cls(
             tenant=any(rule.uses("tenants") for rule in rules),
             user=staged or any(rule.uses("users", "groups") for rule in rules),
             client=staged or any(rule.uses("networks") for rule in rules),
-            hello=any(rule.uses("sni", "ja3", "ja4") for rule in rules),
+            hello=hello or any(rule.uses("sni", "ja3", "ja4") for rule in rules),
         )
 
     def reduced(self, facts: TlsFacts) -> TlsFacts:
@@ -217,6 +219,14 @@ def _spelled(name: str, asked: Asked) -> Step:
     if rule.monitor:
         return Step(name, rule.name, "monitor", f"would {action}")
     return Step(name, rule.name, action, f"not known: {', '.join(asked.unknown)}" if asked.unknown else share)
+
+
+def _nameless(config: TlsInterception) -> TlsDecision | None:
+    """What the setting says of a hello without a name; None: it is decided like any other."""
+    setting = config.no_sni
+    if setting is None:
+        return None
+    return TlsDecision(TlsAction(setting.action), "no_sni", setting.reason or "the client names no server", page=setting.page)
 
 
 def _short_lists(config: TlsInterception) -> HostMatcher[TlsAction]:

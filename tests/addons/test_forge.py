@@ -16,6 +16,7 @@ from appliance.domain.reason import Reason
 from certs.authority import Authority
 from certs.cache import LeafCache
 from certs.profile import LeafProfile
+from certs.server_context import ClientFloor
 from tests.addons.flows import A, conn
 from tests.addons.tls import ALPN, Place
 from tests.certs.tls_pair import handshake
@@ -127,6 +128,25 @@ async def test_tls_03_an_rsa_origin_gets_an_rsa_leaf_where_the_client_accepts_it
     place.server.timestamp_tls_setup = 1.0
     place.server.certificate_list = [Cert(real.certificate)]
     profile = leaf_profile(place.conn, place.server, clock.now(), same_key=same_key)
+    assert profile.ecdsa is (expected == "EC")
+
+
+@pytest.mark.parametrize(
+    ("signatures", "offer", "expected"),
+    [
+        (("rsa_pss_rsae_sha256",), ECDSA + RSA, "RSA"),
+        (("ecdsa_secp256r1_sha256",), ECDSA + RSA, "EC"),
+        (("ecdsa_secp384r1_sha384", "rsa_pkcs1_sha256"), ECDSA + RSA, "RSA"),
+        (("ecdsa_secp384r1_sha384",), ECDSA + RSA, "EC"),
+        (("ecdsa_secp256r1_sha256",), RSA, "RSA"),
+    ],
+)
+def test_c19_the_floor_s_signatures_decide_on_the_key(
+    signatures: tuple[str, ...], offer: tuple[int, ...], expected: str
+) -> None:
+    """Where nothing fits, the handshake says so."""
+    place = Place(conn(hello=HelloFacts("a.test", versions=(0x0304,), signature_algorithms=offer)))
+    profile = leaf_profile(place.conn, place.server, 0.0, same_key=False, floor=ClientFloor(signatures=signatures))
     assert profile.ecdsa is (expected == "EC")
 
 

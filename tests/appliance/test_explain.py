@@ -11,7 +11,7 @@ from appliance.domain.reason import Reason
 from appliance.domain.target import Target
 from appliance.domain.upstream import UpstreamFacts
 from appliance.explain import Explainer
-from appliance.question import Question, QuestionError
+from appliance.question import NO_SNI, Question, QuestionError
 from tests.appliance.config.base import changed, loads
 
 pytestmark = pytest.mark.unit
@@ -140,6 +140,24 @@ def test_c22_why_the_rules_before_did_not_match(ruled: Explainer) -> None:
         ("skipped", "phone on x.test: ja4"),
     ]
     assert told.would == ("try: block",)
+
+
+@pytest.mark.parametrize(
+    ("setting", "verdict", "decrypt"),
+    [("block", "decrypt_blocked", "block"), ("splice", "ok", "splice"), ("intercept", "ok", "intercept")],
+)
+def test_c19_explain_tells_of_a_missing_server_name(setting: str, verdict: str, decrypt: str) -> None:
+    made = Explainer(loads(changed(("      splice: [", f"      no_sni: {setting}\n      splice: ["))).config)
+    told = made.explain(Question("https://x.test/", "192.0.2.1", sni=NO_SNI))
+    assert (told.reason, told.decrypt) == (verdict, decrypt)
+    assert "rule no_sni (the client names no server)" in next(step.why for step in told.steps if step.about == "decrypt")
+    by_address = made.explain(Question("https://192.0.2.77/", "192.0.2.1"))
+    assert "rule no_sni" in next(step.why for step in by_address.steps if step.about == "decrypt")
+    listed = made.explain(Question("https://www.bank.test/", "192.0.2.1", sni=NO_SNI))
+    assert "rule splice_list" in next(step.why for step in listed.steps if step.about == "decrypt")
+    named = made.explain(Question("https://x.test/", "192.0.2.1"))
+    assert "rule default" in next(step.why for step in named.steps if step.about == "decrypt")
+    made.close()
 
 
 def test_c8_explain_judges_both_names(explainer: Explainer) -> None:

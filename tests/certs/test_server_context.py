@@ -13,6 +13,7 @@ from certs import server_context
 from certs.authority import Authority
 from certs.cache import Leaf, LeafCache
 from certs.profile import LeafProfile
+from certs.tickets import scope_of
 from tests.certs import forge_origin as forge
 from tests.certs.tls_pair import accepting, handshake
 from tests.certs.tls_server import serving
@@ -195,6 +196,22 @@ async def test_a_leaf_has_one_context_for_each_floor(authority):
 
 def test_the_higher_floor_holds():
     low, high = server_context.ClientFloor("1.2"), server_context.ClientFloor("1.3")
-    assert low.at_least("1.3") == high
-    assert high.at_least("1.2") is high
-    assert low.at_least("1.2") is low
+    assert low.both(high) == high.both(low) == high
+    assert low.both(low) == low
+    one = server_context.ClientFloor(groups=("P-384", "X25519"), signatures=("rsa_pss_rsae_sha256", "ecdsa_secp256r1_sha256"))
+    both = one.both(server_context.ClientFloor("1.3", signatures=("rsa_pss_rsae_sha256",), groups=("X25519", "P-256", "P-384")))
+    assert (both.min_version, both.groups, both.signatures) == ("1.3", ("P-384", "X25519"), ("rsa_pss_rsae_sha256",))
+    assert (one.ecdsa, both.ecdsa, both.rsa) == (True, False, True)
+
+
+def test_floors_that_differ_have_other_words():
+    """Tickets are good for one floor only: what stands in one list must not pass for what stands in another."""
+    floors = [
+        server_context.ClientFloor(),
+        server_context.ClientFloor("1.3"),
+        server_context.ClientFloor(ciphers=server_context.TLS12_CIPHERS[:1]),
+        server_context.ClientFloor(signatures=server_context.SIGNATURES[:1]),
+        server_context.ClientFloor(groups=server_context.GROUPS[:1]),
+    ]
+    assert len({floor.words for floor in floors}) == len(floors)
+    assert len({scope_of("t", "c", LeafProfile(("a.test",)), floor) for floor in floors}) == len(floors)

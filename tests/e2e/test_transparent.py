@@ -24,6 +24,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.netns, pytest.mark.skipif(bool(WHY_NO
 PORT = 8081
 ICAP_PORT = 1344
 TUNNEL_IDLE = 2
+ALERT = {"action": "block", "page": False}
+NAMELESS = {"block": "10.71.0.11", "alert": "10.71.0.12", "splice": "10.71.0.13"}
+"""Addresses of clients whose tenants say what happens to a hello without a server name."""
 GREETING = b"220 mail.test ESMTP\r\n"
 
 
@@ -73,6 +76,8 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         threading.Thread(target=_echo, args=(echo, b""), daemon=True).start()
         threading.Thread(target=_echo, args=(greeter, GREETING), daemon=True).start()
         net.nft(getattr(netns, request.param)(PORT))
+        for address in NAMELESS.values():
+            subprocess.run(["ip", "-n", net.client, "address", "add", f"{address}/24", "dev", "eth0"], check=True)
         config = _config(directory / "state", web, request.param)
         appliance = stack.enter_context(running(config, directory, net.inside(net.gateway)))
         made = Scene(net, appliance, web, echo.getsockname()[1], greeter.getsockname()[1])
@@ -93,9 +98,18 @@ def _config(state: Path, web: WebServer, mode: str) -> dict[str, object]:
     services = (f"icap://127.0.0.1:{ICAP_PORT}/reqmod", f"icap://127.0.0.1:{ICAP_PORT}/respmod")
     listen = {"address": "0.0.0.0:8081" if mode == "redirect" else "127.0.0.1:8081"}
     server = {"name": "wire", "type": "tcp_tproxy", "mode": mode, "listen": listen, "timeouts": {"tunnel_idle": TUNNEL_IDLE}}
+    nameless = [auditor(name, web, *services) for name in NAMELESS]
+    for node, setting in zip(nameless, ({"action": "block", "reason": "say where to"}, ALERT, "splice"), strict=True):
+        node["tls_interception"]["no_sni"] = setting
+    tenants = [
+        {"tenant_id": name, "ca": "default", "auditor": name, "escaper": "direct", "match": {"networks": [f"{address}/32"]}}
+        for name, address in NAMELESS.items()
+    ]
+    default = {"tenant_id": "default", "ca": "default", "auditor": "inspect", "escaper": "direct"}
     config = base_config(
         state,
-        auditor=[auditor("inspect", web, *services, unknown_protocol="bypass")],
+        tenant=[default, *tenants],
+        auditor=[auditor("inspect", web, *services, unknown_protocol="bypass"), *nameless],
         server=[server],
         icap_server={"listen": {"address": f"127.0.0.1:{ICAP_PORT}"}, "scanner": {"type": "clamd", "managed": True}},
     )
@@ -132,6 +146,22 @@ def test_srv_07_plain_http_is_inspected(scene: Scene) -> None:
     assert event["original_dst"] == f"{SERVER_IP}:{scene.web.port}"
     assert (event["source_ip"], event["protocol"], event["server"]) == (CLIENT_IP, "tproxy", "wire")
     assert [scan["outcome"] for scan in event["scans"]] == ["clean", "clean"]
+
+
+def test_c19_a_hello_without_a_name(scene: Scene) -> None:
+    """C19, SRV-07: the setting ``no_sni``, where nothing but an address is known."""
+    url = f"https://{SERVER_IP}:{scene.web.tls_port}/bytes/10/nameless"
+    blocked = scene.curl(url, "--interface", NAMELESS["block"], "--insecure")
+    assert (blocked.status, b"say where to" in blocked.body) == (403, True)
+    assert scene.curl(url, "--interface", NAMELESS["alert"], "--insecure").code == 35
+    spliced = scene.curl(url, "--interface", NAMELESS["splice"], "--insecure")
+    assert (spliced.status, spliced.body) == (200, payload(10))
+    for name, kind in (("block", "request"), ("alert", "tunnel"), ("splice", "tunnel")):
+        event = scene.appliance.event(tenant_id=name, kind=kind)
+        assert event["decrypt_rule"] == "no_sni", name
+        assert event["original_dst"] == f"{SERVER_IP}:{scene.web.tls_port}"
+    named = scene.curl(f"{scene.web.tls_url}/bytes/10/named", "--interface", NAMELESS["block"])
+    assert named.status != 403, "a client that names a server is not meant"
 
 
 def test_srv_07_tls_is_decrypted_and_inspected(scene: Scene) -> None:

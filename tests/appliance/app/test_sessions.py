@@ -23,7 +23,7 @@ def auditor(**interception: object) -> Auditor:
 
 
 def listener(name: str, version: str) -> Server:
-    node = {"type": "socks_proxy", "name": name, "listen": {"address": "127.0.0.1:1"}, "client_tls_min_version": version}
+    node = {"type": "socks_proxy", "name": name, "listen": {"address": "127.0.0.1:1"}, "client_tls": {"min_version": version}}
     return SocksProxy.model_validate(node)
 
 

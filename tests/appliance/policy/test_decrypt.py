@@ -338,3 +338,47 @@ def test_a_list_with_flaws_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "l.txt").write_text("a.test\nnot one\n")
     with pytest.raises(ConfigError, match=r"l\.txt:2: host_list\[x\]\.file: more than one entry"):
         compile_lists([HostList(name="x", file=tmp_path / "l.txt")])
+
+
+# -- clients that name no server
+
+
+@pytest.mark.parametrize("action", ["intercept", "splice", "block"])
+def test_c19_no_sni_is_asked_after_rules_and_lists_and_before_exclusions_and_the_default(action: str) -> None:
+    class Everything:
+        def find(self, tenant: TenantId, host: str, fingerprint: str, now: float) -> TlsDecision:
+            return TlsDecision(TlsAction.SPLICE, "exclusion:test")
+
+    interception = {
+        "no_sni": {"action": action, "page": False, "reason": "why"},
+        "rules": [rule("mine", "block", hosts=["ruled.test"])],
+        "splice": ["listed.test"],
+        "default_action": "intercept",
+    }
+    auditor = Auditor(name="x", tls_interception=interception)
+    policy = DecryptPolicy.compile(auditor, {}, Everything())
+
+    def answer(host: str, hello: HelloFacts) -> TlsDecision:
+        found = policy.ask(facts(names=(host,), hello=hello))
+        assert isinstance(found, TlsDecision)
+        return found
+
+    for hello in (HelloFacts(), HELLO, HelloFacts(ja4=HELLO.ja4), HELLO, HelloFacts()):
+        assert answer("ruled.test", hello).rule == "mine"
+        assert answer("listed.test", hello).rule == "splice_list"
+        found = answer("other.test", hello)
+        assert found.rule == ("exclusion:test" if hello.sni else "no_sni")
+        if not hello.sni:
+            assert (found.action, found.page, found.text, found.by_default) == (TlsAction(action), False, "why", False)
+
+
+def test_c19_without_the_setting_a_missing_name_changes_nothing() -> None:
+    policy = DecryptPolicy.compile(Auditor(name="x", tls_interception={"default_action": "splice"}))
+    assert policy.ask(facts(hello=HelloFacts())) == policy.ask(facts()) == TlsDecision(TlsAction.SPLICE)
+
+
+def test_c19_no_sni_gives_its_reason_also_where_the_operator_wrote_none() -> None:
+    policy = DecryptPolicy.compile(Auditor(name="x", tls_interception={"no_sni": "block"}))
+    found = policy.ask(facts(hello=HelloFacts()))
+    assert isinstance(found, TlsDecision)
+    assert (found.text, found.page) == ("the client names no server", True)
