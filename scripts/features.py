@@ -19,7 +19,7 @@ Made by `make features` from the names and docstrings of the tests that passed.
 def told(test: str) -> str:
     """What a test's name says, as words."""
     name = test.rpartition("::")[2].removeprefix("test_")
-    return re.sub(r"^(?:[a-z]+_\d\d_)+", "", name).replace("_", " ")
+    return re.sub(r"^(?:[a-z]+_[cs]?\d\d_)+", "", name).replace("_", " ")
 
 
 def table(rows: dict[str, list[str]]) -> str:

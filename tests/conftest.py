@@ -15,6 +15,8 @@ hypothesis.settings.load_profile("arcus")
 KINDS = "SRV|TEN|LIM|ESC|LB|CB|CA|RT|PL|HC|FW|DNS|GEO|USR|POL|TLS|AUD|ICP|CFG|MET|LOG|API|CTL|DB|RDS|REG|TCP|DEP|ERR|TST"
 _IN_NAME = re.compile(rf"(?<![a-z])({KINDS.lower()})_(\d\d)(?!\d)")
 _IN_TEXT = re.compile(rf"\b({KINDS})-(\d\d)\b")
+_ICAP_IN_NAME = re.compile(r"icap_([cs]\d\d)(?!\d)")
+_ICAP_IN_TEXT = re.compile(r"\bICAP-([CS]\d\d)\b")
 PROCESSES = ("e2e", "faults", "interop", "security")
 """Tests of whole processes, as are those marked ``integration``, on a machine that may be busy with other things: one that
 fails is asked once more, and the summary says so."""
@@ -23,8 +25,11 @@ RESULTS = HERE.parent / ".pytest_cache" / "features.json"
 
 
 def rows_of(name: str, docstring: str | None) -> list[str]:
-    """Feature rows named by a test: ``test_srv_02_...``, or ``SRV-02`` in the docstring."""
-    found = [f"{kind.upper()}-{number}" for kind, number in _IN_NAME.findall(name)]
+    """Feature rows named by a test: ``test_srv_02_...``, or ``SRV-02`` in the docstring; and items of the ICAP checklist:
+    ``test_icap_c23_...``, or ``ICAP-C23``."""
+    items = (*_ICAP_IN_NAME.findall(name), *_ICAP_IN_TEXT.findall(docstring or ""))
+    found = [f"ICAP-{item.upper()}" for item in items]
+    found += [f"{kind.upper()}-{number}" for kind, number in _IN_NAME.findall(name)]
     found += [f"{kind}-{number}" for kind, number in _IN_TEXT.findall(docstring or "")]
     return sorted(set(found))
 

@@ -67,6 +67,7 @@ class ClientConnection:
         self.request: Request | None = None
         self._previewed = 0
         self._ieof = False
+        self._continued = False
         self._ignored_continue = False
         self._blank_lines = self._limits.blank_lines
         self._pending: Response | None = None
@@ -210,6 +211,7 @@ class ClientConnection:
             raise RemoteProtocolError(f"status {status} where an answer was due")
         if self.sending is Sending.DECISION:
             self.sending = Sending.BODY
+            self._continued = True
             return Continue()
         if not self._ieof or self._ignored_continue:
             raise RemoteProtocolError("100 Continue that no preview waits for")
@@ -226,11 +228,22 @@ class ClientConnection:
             encapsulated = parse_encapsulated(text, LEGAL_IN_RESPONSE[method])
         if status == 204 and encapsulated.names != ("null-body",):
             raise RemoteProtocolError("204 with a message")
+        self._check_allowed(status)
         check_section_sizes(encapsulated, self._limits)
         self._close = self._close or "close" in headers.tokens("Connection")
         self._encapsulated = encapsulated
         self._pending = Response(status, headers, None, None, encapsulated.has_body, reason, text is not None)
         self.receiving = Receiving.SECTIONS
+
+    def _check_allowed(self, status: int) -> None:
+        """204 and 206 rest on the original, which whoever does not allow them need not have kept any more. A preview allows
+        204 by itself, until 100 Continue (RFC 3507 section 4.6)."""
+        request = self.request
+        if status not in (204, 206) or request is None:
+            return
+        kept = "204" in request.allow or (request.preview is not None and not self._continued)
+        if not kept or (status == 206 and "206" not in request.allow):
+            raise RemoteProtocolError(f"{status} was not asked for")
 
     def _check_absence(self, status: int, method: str) -> None:
         """No Encapsulated means no body: c-icap leaves it out of 204 and errors. A 200 has to say what it carries."""

@@ -69,6 +69,7 @@ class ServerConnection:
         self.writing = Writing.IDLE
         self.request: Request | None = None
         self._continued = False
+        self._partial = False
         self._blank_lines = self._limits.blank_lines
         self._pending: Request | None = None
         self._encapsulated: Encapsulated | None = None
@@ -102,6 +103,11 @@ class ServerConnection:
         """RFC 3507 section 4.6: with ``Allow: 204``, or as the direct answer to a preview."""
         request = self.request
         return request is not None and ("204" in request.allow or (request.preview is not None and not self._continued))
+
+    @property
+    def may_send_206(self) -> bool:
+        """``Allow: 206`` is for the direct answer to a preview, ``Allow: 204, 206`` for every answer."""
+        return self.may_send_204 and self.request is not None and "206" in self.request.allow
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
@@ -259,15 +265,15 @@ class ServerConnection:
         if self.reading is Reading.DECISION:
             self.reading = Reading.DONE
         self._close = self._close or "close" in response.headers.tokens("Connection")
+        self._partial = response.status == 206
         self.writing = Writing.BODY if response.body else Writing.DONE
         return self._serialise(response)
 
     def _check_status(self, response: Response) -> None:
-        request = self.request
         if response.status == 204:
             self._require(self.may_send_204 and not response.body, "204 the client did not allow, or with a body")
         if response.status == 206:
-            self._require(request is not None and "206" in request.allow, "206 the client did not allow")
+            self._require(self.may_send_206, "206 the client did not allow")
 
     def _serialise(self, response: Response) -> bytes:
         """Services that say the same again and again do it with the same object."""
@@ -298,6 +304,7 @@ class ServerConnection:
 
     def _send_end(self, event: EndOfMessage) -> bytes:
         self._require(self.writing is Writing.BODY, "the end of an answer that has no body")
+        self._require(event.use_original_body is None or self._partial, "use-original-body in an answer that is no 206")
         self.writing = Writing.DONE
         return encode_last(event.use_original_body)
 

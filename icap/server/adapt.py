@@ -29,6 +29,7 @@ class Offer:
     preview: int = 1024
     max_connections: int = 512
     ttl: int = 300
+    allow: frozenset[str] = frozenset(("204",))
     include: frozenset[str] = frozenset(("X-Client-IP", "X-Subscriber-ID"))
     """The personal headers that are used: they go into the log line of a find."""
 
@@ -39,7 +40,7 @@ class Offer:
             ttl=self.ttl,
             preview=self.preview,
             max_connections=self.max_connections,
-            allow=frozenset(("204",)),
+            allow=self.allow,
             service=f"Arcus {self.title}",
             include=self.include,
             transfer_preview=frozenset("*"),

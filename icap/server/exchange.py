@@ -71,6 +71,10 @@ class Exchange:
         return self._channel.core.may_send_204
 
     @property
+    def may_send_206(self) -> bool:
+        return self._channel.core.may_send_206
+
+    @property
     def answered(self) -> bool:
         return self.account.status != 0
 
@@ -126,6 +130,11 @@ class Exchange:
             self._send(response, Data(body), EndOfMessage())
         else:
             self._send(response, EndOfMessage())
+        await self._channel.drained(self._channel.settings.write_timeout)
+
+    async def partial(self, response: Response, body: bytes, offset: int) -> None:
+        """A 206: ``body``, and behind it what the client still has of its original from ``offset``."""
+        self._send(response, *((Data(body),) if body else ()), EndOfMessage(use_original_body=offset))
         await self._channel.drained(self._channel.settings.write_timeout)
 
     async def stream(self, response: Response, body: AsyncIterator[bytes]) -> None:

@@ -61,9 +61,9 @@ class Keep:
         self.size += size
         self._budget.used += size
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The copy from its beginning."""
-        self._file.seek(0)
+    async def pieces(self, start: int = 0) -> AsyncIterator[bytes]:
+        """The copy from its byte ``start``."""
+        self._file.seek(start)
         while data := self._file.read(PIECE):
             yield data
 

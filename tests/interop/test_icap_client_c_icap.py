@@ -41,6 +41,7 @@ async def adapt_all(service: IcapService, *messages: Message) -> list[Adapted]:
 
 @pytest.mark.parametrize("size", [0, 1, 1023, 1024, 1025, 100_000])
 async def test_icp_04_echo_leaves_every_body_unmodified(server: CIcap, size: int) -> None:
+    """ICAP-C03, ICAP-C10, ICAP-C23"""
     body = bytes(range(256)) * (size // 256 + 1)
     service = IcapService(server.uri("echo"))
     # echo takes turns between 204, and 100 Continue then 200
@@ -51,6 +52,7 @@ async def test_icp_04_echo_leaves_every_body_unmodified(server: CIcap, size: int
 
 
 async def test_icp_01_icp_02_eicar_is_blocked_and_named(server: CIcap) -> None:
+    """ICAP-C09, ICAP-C30, ICAP-C33"""
     service = IcapService(server.uri("avscan"))
     adapted = await adapt_all(service, download(EICAR), upload(EICAR), download(b"x" * 200_000 + MARKER))
     for one in adapted:
@@ -81,6 +83,7 @@ async def test_many_at_once(server: CIcap) -> None:
 
 
 async def test_icp_05_a_body_that_c_icap_cuts_off_is_blocked(server: CIcap) -> None:
+    """ICAP-C32"""
     # Above 2 MB virus_scan sends 5 % ahead of the scan, and an infected body then just ends, with status 200.
     adapted, clean = await adapt_all(
         IcapService(server.uri("virus_scan")), download_long(3_000_000, MARKER), download_long(3_000_000, b"")
@@ -96,6 +99,7 @@ def download_long(size: int, end: bytes) -> Message:
 
 
 async def test_icp_03_partial_content(server: CIcap) -> None:
+    """ICAP-C28"""
     service = IcapService(server.uri("ex206"), tuning=Tuning(allow_206=True))
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n"
     (adapted,) = await adapt_all(service, Message("RESPMOD", b"GET http://h.test/ HTTP/1.1\r\n\r\n", head, HTML))
@@ -112,6 +116,7 @@ async def test_icp_05_unknown_service(server: CIcap) -> None:
 
 
 async def test_icp_14_health_is_the_scanners_not_that_of_options(server: CIcap) -> None:
+    """ICAP-C22"""
     scanning, blind = IcapService(server.uri("avscan")), IcapService(server.uri("echo"))
     assert (await scanning.check()).ok
     assert not (await blind.check()).ok
@@ -131,6 +136,7 @@ async def test_icp_05_clamd_gone() -> None:
 
 
 async def test_icp_11_a_restarted_server_costs_no_message(scanner: Clamd) -> None:
+    """ICAP-C36"""
     port = free_port()
     with c_icap(scanner, port=port) as server:
         service = IcapService(server.uri("avscan"))
@@ -141,6 +147,7 @@ async def test_icp_11_a_restarted_server_costs_no_message(scanner: Clamd) -> Non
 
 
 async def test_icaps_with_an_authority_of_its_own(scanner: Clamd, tmp_path: Path) -> None:
+    """ICAP-C45"""
     authority = trustme.CA()
     leaf = authority.issue_cert("localhost")
     leaf.private_key_pem.write_to_path(tmp_path / "key.pem")

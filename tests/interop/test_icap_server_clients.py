@@ -85,6 +85,7 @@ async def curl(proxy: Peer, url: str, *options: str) -> tuple[int, bytes]:
 
 
 async def test_icp_12_squid_blocks_and_passes_through_our_server(running: Running, files: Path) -> None:
+    """ICAP-S01, ICAP-S05, ICAP-S09"""
     with proxied(running.port, files) as (proxy, origin):
         base = f"http://127.0.0.1:{origin.port}"
         for name in FILES:
@@ -103,6 +104,7 @@ async def test_icp_12_squid_blocks_and_passes_through_our_server(running: Runnin
 
 
 async def test_icp_01_icp_12_squid_keeps_an_infected_upload_from_the_origin(running: Running, files: Path) -> None:
+    """ICAP-S10"""
     with proxied(running.port, files) as (proxy, origin):
         url = f"http://127.0.0.1:{origin.port}/up"
         status, body = await curl(proxy, url, "-H", "Expect:", "--data-binary", f"@{files}/eicar.com")
@@ -114,6 +116,7 @@ async def test_icp_01_icp_12_squid_keeps_an_infected_upload_from_the_origin(runn
 
 
 async def test_icp_12_squid_blocks_while_clamd_is_down(files: Path) -> None:
+    """ICAP-S12"""
     with clamd() as first:
         port = first.port
     async with serving(ClamdScanner(Endpoint.tcp(f"127.0.0.1:{port}"))) as running:
@@ -150,6 +153,7 @@ async def c_icap_client(port: int, *options: str) -> str:
 async def test_icp_12_c_icap_client_gets_the_right_answers(
     running: Running, files: Path, tmp_path: Path, name: str, options: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
+    """ICAP-S05, ICAP-S06, ICAP-S09"""
     output = tmp_path / "out"
     said = await c_icap_client(running.port, "-s", "respmod", "-f", str(files / name), "-o", str(output), *options)
     for word in words:

@@ -11,6 +11,7 @@ from tests.icap.client.test_service import answering
 
 
 async def test_icp_11_a_hundred_messages_on_one_connection() -> None:
+    """ICAP-C34"""
     async with scripted(answering(NO_CONTENT)) as peer:
         service = IcapService(peer.uri)
         for _ in range(100):
@@ -21,6 +22,8 @@ async def test_icp_11_a_hundred_messages_on_one_connection() -> None:
 
 
 async def test_icp_11_a_stale_connection_is_replaced_once() -> None:
+    """ICAP-C36"""
+
     async def script(talk: Talk) -> None:
         await talk.head()
         if talk.number == 0:
@@ -37,6 +40,8 @@ async def test_icp_11_a_stale_connection_is_replaced_once() -> None:
 
 
 async def test_icp_11_the_retry_is_not_repeated() -> None:
+    """ICAP-C36"""
+
     async def script(talk: Talk) -> None:
         await talk.head()
         talk.writer.transport.abort()
@@ -49,6 +54,8 @@ async def test_icp_11_the_retry_is_not_repeated() -> None:
 
 
 async def test_icp_11_a_408_on_a_pooled_connection_is_retried() -> None:
+    """ICAP-C36, ICAP-C40"""
+
     async def script(talk: Talk) -> None:
         await talk.head()
         await talk.body()
@@ -62,6 +69,8 @@ async def test_icp_11_a_408_on_a_pooled_connection_is_retried() -> None:
 
 
 async def test_icp_11_connections_that_close_or_speak_while_idle_are_dropped() -> None:
+    """ICAP-C35"""
+
     async def script(talk: Talk) -> None:
         await talk.head()
         await talk.body()
@@ -79,6 +88,7 @@ async def test_icp_11_connections_that_close_or_speak_while_idle_are_dropped() -
 
 
 async def test_icp_11_connection_close_is_honoured() -> None:
+    """ICAP-C34"""
     answer = NO_CONTENT[:-2] + b"Connection: close\r\n\r\n"
     async with scripted(answering(answer)) as peer:
         service = IcapService(peer.uri)
@@ -89,6 +99,7 @@ async def test_icp_11_connection_close_is_honoured() -> None:
 
 
 async def test_idle_connections_grow_old() -> None:
+    """ICAP-C35"""
     async with scripted(answering(NO_CONTENT)) as peer:
         service = IcapService(peer.uri, tuning=Tuning(idle_timeout=0.05))
         await service.adapt(download())
@@ -100,6 +111,8 @@ async def test_idle_connections_grow_old() -> None:
 
 
 async def test_icp_09_max_connections_counts_busy_and_idle() -> None:
+    """ICAP-C17"""
+
     async def script(talk: Talk) -> None:
         await talk.head()
         await talk.body()
@@ -116,6 +129,7 @@ async def test_icp_09_max_connections_counts_busy_and_idle() -> None:
 
 
 async def test_overload_is_an_error_of_its_own() -> None:
+    """ICAP-C17"""
     go = asyncio.Event()
 
     async def script(talk: Talk) -> None:
@@ -177,6 +191,7 @@ async def test_cancelled_waiters_lose_no_slot() -> None:
 
 
 async def test_icp_09_one_options_for_a_hundred_messages() -> None:
+    """ICAP-C12, ICAP-C14"""
     async with scripted(answering(NO_CONTENT)) as peer:
         service = IcapService(peer.uri, max_connections=8)
         await asyncio.gather(*(service.adapt(download()) for _ in range(100)))
@@ -185,6 +200,7 @@ async def test_icp_09_one_options_for_a_hundred_messages() -> None:
 
 
 async def test_icp_09_options_are_renewed_before_they_expire() -> None:
+    """ICAP-C13"""
     clock = ManualClock()
     async with scripted(answering(NO_CONTENT), OPTIONS % b"Options-TTL: 100\r\n") as peer:
         service = IcapService(peer.uri, clock=clock)
@@ -198,6 +214,7 @@ async def test_icp_09_options_are_renewed_before_they_expire() -> None:
 
 
 async def test_icp_09_old_options_serve_while_new_ones_come() -> None:
+    """ICAP-C14"""
     clock, go = ManualClock(), asyncio.Event()
 
     async def script(talk: Talk) -> None:
@@ -223,6 +240,7 @@ async def test_icp_09_old_options_serve_while_new_ones_come() -> None:
 
 
 async def test_icp_09_a_new_istag_renews_the_options() -> None:
+    """ICAP-C21"""
     clock, tags = ManualClock(), [b"t1", b"t2", b"t2", b"t2"]
 
     async def script(talk: Talk) -> None:

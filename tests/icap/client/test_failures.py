@@ -48,6 +48,7 @@ UNASKED_PARTIAL = modified(LONG % 5, b"12345").replace(b"\r\n0\r\n", b"\r\n0; us
     ],
 )  # fmt: skip
 async def test_icp_05_answers(answer: bytes, outcome: Outcome, reason: str) -> None:
+    """ICAP-C10, ICAP-C24, ICAP-C31, ICAP-C32, ICAP-C39, ICAP-C40"""
     async with scripted(answering(answer)) as peer:
         service = IcapService(peer.uri)
         adapted = await service.adapt(download())
@@ -75,6 +76,8 @@ async def test_icp_05_nobody_listens() -> None:
 
 @pytest.mark.parametrize("said", [b"", NO_CONTENT[:-3], modified(PAGE, b"x")[:-5]])
 async def test_icp_05_closed_inside_an_answer(said: bytes) -> None:
+    """ICAP-C36"""
+
     async def script(talk: Talk) -> None:
         await talk.head()
         await talk.say(said)
@@ -90,6 +93,8 @@ async def test_icp_05_closed_inside_an_answer(said: bytes) -> None:
 
 
 async def test_icp_05_silence_ends_with_the_transaction_time() -> None:
+    """ICAP-C37"""
+
     async def script(talk: Talk) -> None:
         await talk.head()
         await talk.reader.read()
@@ -101,6 +106,8 @@ async def test_icp_05_silence_ends_with_the_transaction_time() -> None:
 
 
 async def test_icp_05_a_server_that_drips_does_not_hold_a_transaction_for_ever() -> None:
+    """ICAP-C37"""
+
     async def script(talk: Talk) -> None:
         await talk.head()
         for byte in NO_CONTENT * 100:
@@ -114,6 +121,8 @@ async def test_icp_05_a_server_that_drips_does_not_hold_a_transaction_for_ever()
 
 
 async def test_icp_05_a_server_that_stops_reading_is_a_stall() -> None:
+    """ICAP-C37"""
+
     async def script(talk: Talk) -> None:
         talk.writer.transport.pause_reading()
         await asyncio.sleep(60)
@@ -127,6 +136,8 @@ async def test_icp_05_a_server_that_stops_reading_is_a_stall() -> None:
 
 
 async def test_icp_05_a_server_that_stops_inside_its_answer_is_a_stall() -> None:
+    """ICAP-C37"""
+
     async def script(talk: Talk) -> None:
         await talk.head()
         await talk.say(NO_CONTENT[:10])
@@ -163,6 +174,7 @@ async def test_a_scanner_may_think_longer_than_the_stall_time() -> None:
     ],
 )
 async def test_icp_09_options_that_do_not_carry(options: bytes) -> None:
+    """ICAP-C12"""
     async with scripted(answering(NO_CONTENT), options) as peer:
         service = IcapService(peer.uri)
         adapted = await service.adapt(download())
@@ -172,6 +184,8 @@ async def test_icp_09_options_that_do_not_carry(options: bytes) -> None:
 
 
 async def test_options_without_an_answer_have_their_own_time() -> None:
+    """ICAP-C37"""
+
     async def script(talk: Talk) -> None:
         await talk.reader.read()
 
@@ -191,6 +205,7 @@ async def test_options_without_an_answer_have_their_own_time() -> None:
     ],
 )
 async def test_icp_05_answers_above_a_limit(limits: Limits, answer: bytes) -> None:
+    """ICAP-C11"""
     async with scripted(answering(answer)) as peer:
         service = IcapService(peer.uri, tuning=Tuning(limits=limits))
         assert told(await service.adapt(download())) == (Outcome.ERROR, "icap_protocol_error")
@@ -198,6 +213,7 @@ async def test_icp_05_answers_above_a_limit(limits: Limits, answer: bytes) -> No
 
 
 async def test_suspension_and_revival() -> None:
+    """ICAP-C38"""
     answers = [b"ICAP/1.0 500 Error\r\n\r\n"] * 3 + [NO_CONTENT]
     clock, events = ManualClock(), list[ServiceEvent]()
 

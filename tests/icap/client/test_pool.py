@@ -85,6 +85,7 @@ async def test_one_failed_fetch_of_options_is_one_failure() -> None:
 
 
 async def test_icp_09_after_503_the_limit_shrinks_until_options_are_read_again() -> None:
+    """ICAP-C40"""
     answers, clock = [b"ICAP/1.0 503 Overload\r\n\r\n", NO_CONTENT, NO_CONTENT], ManualClock()
 
     async def script(talk: Talk) -> None:

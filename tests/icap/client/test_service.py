@@ -42,6 +42,7 @@ async def ask(answer: bytes, message: Message, **tuning: object) -> object:
 
 
 async def test_icp_08_the_whole_exchange_byte_for_byte() -> None:
+    """ICAP-C01, ICAP-C02, ICAP-C03, ICAP-C04, ICAP-C42, ICAP-C43"""
     async with scripted(answering(NO_CONTENT)) as peer:
         service = IcapService(peer.uri + "?mode=a")
         identity = Identity("192.0.2.7", "bob", "acme", "s-1", "2001:db8::1")
@@ -60,6 +61,7 @@ async def test_icp_08_the_whole_exchange_byte_for_byte() -> None:
 
 @pytest.mark.parametrize("message", [download(None), download(b""), upload(None)])
 async def test_icp_08_no_body_is_null_body_and_no_chunk(message: Message) -> None:
+    """ICAP-C07"""
     async with scripted(answering(NO_CONTENT), PREVIEW_4) as peer:
         service = IcapService(peer.uri)
         assert told(await service.adapt(message)) == (Outcome.CLEAN, "ok")
@@ -71,6 +73,7 @@ async def test_icp_08_no_body_is_null_body_and_no_chunk(message: Message) -> Non
 
 
 async def test_icp_07_nothing_from_an_identity_breaks_a_line() -> None:
+    """ICAP-C44"""
     evil = "x\r\nX-Client-IP: 6.6.6.6"
     async with scripted(answering(NO_CONTENT)) as peer:
         service = IcapService(peer.uri)
@@ -101,6 +104,7 @@ async def test_icp_07_nothing_from_an_identity_breaks_a_line() -> None:
     ],
 )
 async def test_icp_10_previews(preview: int, body: bytes, first: bytes, rest: bytes) -> None:
+    """ICAP-C23, ICAP-C24"""
     seen: list[bytes] = []
 
     async def script(talk: Talk) -> None:
@@ -121,6 +125,8 @@ async def test_icp_10_previews(preview: int, body: bytes, first: bytes, rest: by
 
 
 async def test_icp_04_204_inside_the_preview_sends_no_more() -> None:
+    """ICAP-C24"""
+
     async def script(talk: Talk) -> None:
         await talk.head()
         await talk.exactly(len(b"4\r\nhell\r\n0\r\n\r\n"))
@@ -136,6 +142,7 @@ async def test_icp_04_204_inside_the_preview_sends_no_more() -> None:
 
 
 async def test_icp_03_a_modified_response_is_repaired() -> None:
+    """ICAP-C33"""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\nX-New: 1\r\n\r\n"
     adapted = await ask(modified(head, b"abc"), download())
     assert told(adapted) == (Outcome.MODIFIED, "ok")
@@ -145,6 +152,7 @@ async def test_icp_03_a_modified_response_is_repaired() -> None:
 
 
 async def test_icp_03_a_modified_request() -> None:
+    """ICAP-C31"""
     head = b"POST http://h.test/up HTTP/1.1\r\nHost: h.test\r\nContent-Length: 3\r\nX-New: caf\xe9\r\n\r\n"
     adapted = await ask(modified(head, b"abc", name=b"req"), upload())
     assert told(adapted) == (Outcome.MODIFIED, "ok")
@@ -159,6 +167,7 @@ async def test_icp_04_the_original_in_a_200_is_unmodified(via: bytes) -> None:
 
 
 async def test_icp_13_a_block_page_with_its_verdict() -> None:
+    """ICAP-C09, ICAP-C33, ICAP-C41"""
     adapted = await ask(modified(PAGE, b"<html>\0\0", INFECTED + b"X-Arcus-Scanner: ClamAV 1.4/7\r\n"), download())
     verdict = adapted.verdict
     assert told(adapted) == (Outcome.BLOCKED, "malware_found")
@@ -173,12 +182,14 @@ async def test_icp_13_a_block_page_with_its_verdict() -> None:
 
 @pytest.mark.parametrize(("extra", "reason"), [(INFECTED, "malware_found"), (b"", "icap_blocked")])
 async def test_icp_01_request_satisfaction_is_a_block(extra: bytes, reason: str) -> None:
+    """ICAP-C30"""
     adapted = await ask(modified(PAGE, b"page", extra), upload())
     assert told(adapted) == (Outcome.BLOCKED, reason)
     assert (adapted.kind, adapted.body) == ("response", b"page")
 
 
 async def test_icp_05_a_large_body_that_the_server_echoes_while_it_reads() -> None:
+    """ICAP-C29"""
     body = b"0123456789abcdef" * (512 * 1024)
 
     async def script(talk: Talk) -> None:
@@ -210,6 +221,7 @@ async def test_icp_05_a_large_body_that_the_server_echoes_while_it_reads() -> No
 
 
 async def test_206_continues_with_the_original() -> None:
+    """ICAP-C28"""
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"
     wire = modified(head, b"abc", status=b"206 Partial Content").replace(b"\r\n0\r\n", b"\r\n0; use-original-body=2\r\n")
     options = OPTIONS.replace(b"204", b"204, 206") % b""
@@ -229,6 +241,7 @@ async def test_206_continues_with_the_original() -> None:
     ("headers", "names"), [(b"Transfer-Ignore: exe\r\n", "ignore"), (b"Transfer-Complete: exe\r\nPreview: 1\r\n", "complete")]
 )
 async def test_icp_09_transfer_lists(headers: bytes, names: str) -> None:
+    """ICAP-C16"""
     async with scripted(answering(NO_CONTENT), OPTIONS % headers) as peer:
         careful, trusting = IcapService(peer.uri), IcapService(peer.uri, tuning=Tuning(honour_transfer_ignore=True))
         outcomes = [(await service.adapt(download())).verdict.outcome for service in (careful, trusting)]
@@ -239,6 +252,8 @@ async def test_icp_09_transfer_lists(headers: bytes, names: str) -> None:
 
 
 async def test_check_needs_a_block_and_a_pass() -> None:
+    """ICAP-C22"""
+
     async def scanner(talk: Talk) -> None:
         await talk.head()
         body = await talk.body()
@@ -272,5 +287,6 @@ def test_uris_that_are_none(uri: str) -> None:
     ],
 )
 def test_icp_08_host_carries_the_port(uri: str, host: str, sent: str) -> None:
+    """ICAP-C01"""
     service = IcapService(uri)
     assert (service.address.authority, service.address.uri) == (host, sent)

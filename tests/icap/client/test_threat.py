@@ -33,6 +33,7 @@ def test_icp_13_threats(fields: tuple[tuple[str, str], ...], threat: Threat | No
 
 
 def test_noted_headers_carry_no_control_characters() -> None:
+    """ICAP-C41"""
     headers = Headers.of(("X-Virus-ID", "a\x1b[31m\tb\x9f"), ("X-Other", "no"))
     assert noted_headers(headers) == (("X-Virus-ID", "a [31m b"),)
 
@@ -46,6 +47,7 @@ def test_clean_text_is_short_and_printable(text: str) -> None:
 
 @given(st.text(max_size=100), st.text(max_size=100), st.text(max_size=100))
 def test_icp_07_identity_fields_can_always_be_written(address: str, user: str, tenant: str) -> None:
+    """ICAP-C44"""
     identity = Identity(address, user, tenant, tenant, address)
     for line in Headers(identity_fields(identity)).serialise().split("\r\n"):
         assert line.isascii()
@@ -64,6 +66,7 @@ def test_addresses_are_read_or_refused(text: str) -> None:
 
 
 def test_breaker_at_its_limit() -> None:
+    """ICAP-C38"""
     clock = ManualClock()
     breaker = Breaker(3, 10, 5, clock)
     assert [breaker.fail() for _ in range(3)] == [False, False, True]

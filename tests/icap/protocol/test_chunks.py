@@ -35,18 +35,21 @@ def decode(data: bytes, limits: Limits | None = None, step: int = 0) -> tuple[by
     ],
 )
 def test_icp_08_legal_framings(wire: bytes, step: int) -> None:
+    """ICAP-C08, ICAP-S20"""
     body, decoder, buffer = decode(wire, step=step)
     assert (body, decoder.done, decoder.ieof, len(buffer)) == (TEN, True, False, 0)
 
 
 @pytest.mark.parametrize("last", [b"0;ieof", b"0; ieof", b"0; IEOF", b"0; x=y; ieof", b"0 ;ieof ;x"])
 def test_icp_10_ieof_in_every_spelling(last: bytes) -> None:
+    """ICAP-C08, ICAP-S20"""
     body, decoder, _ = decode(b"5\r\n01234\r\n" + last + b"\r\n\r\n")
     assert (body, decoder.done, decoder.ieof) == (b"01234", True, True)
 
 
 @pytest.mark.parametrize("offset", [0, 6, 123456789])
 def test_use_original_body(offset: int) -> None:
+    """ICAP-C08"""
     _, decoder, _ = decode(b"2\r\nab\r\n" + encode_last(offset))
     assert decoder.use_original_body == offset
 
@@ -78,6 +81,7 @@ def test_use_original_body(offset: int) -> None:
     ],
 )
 def test_refused_framings(wire: bytes) -> None:
+    """ICAP-C08, ICAP-S20"""
     with pytest.raises(RemoteProtocolError):
         decode(wire + b"\r\n" * 3)
 
@@ -97,6 +101,7 @@ def test_a_cut_body_is_not_complete() -> None:
     ],
 )
 def test_limits_at_the_limit(limits: Limits, at_limit: bytes, above: bytes) -> None:
+    """ICAP-C11, ICAP-S19"""
     assert decode(at_limit, limits)[1].done
     with pytest.raises(LimitExceeded):
         decode(above, limits)
@@ -116,6 +121,7 @@ def test_body_limit_counts_the_preview() -> None:
 
 
 def test_a_large_chunk_is_never_held_whole() -> None:
+    """ICAP-S21"""
     buffer, decoder, piece, total = ReceiveBuffer(), ChunkDecoder(), b"x" * 65536, 0
     buffer.feed(b"%x\r\n" % (400 * 65536))
     for _ in range(400):

@@ -25,15 +25,19 @@ URI = "icap://h:1344/s?a=b"
 NO_CONTENT = b"ICAP/1.0 204 Unmodified\r\nServer: C-ICAP\r\nISTag: CI0001\r\n\r\n"
 
 
-def client(method: str = "RESPMOD", *, preview: int | None = None, limits: Limits | None = None) -> ClientConnection:
+def client(
+    method: str = "RESPMOD", *, preview: int | None = None, limits: Limits | None = None, allow: str = "204, 206"
+) -> ClientConnection:
     connection = ClientConnection(limits or Limits())
     head = RES if method == "RESPMOD" else None
     body = preview is not None
-    connection.send(Request(method, URI, Headers.of(("Host", "h:1344")), REQ, head, body=body, preview=preview))
+    headers = Headers.of(("Host", "h:1344"), ("Allow", allow))
+    connection.send(Request(method, URI, headers, REQ, head, body=body, preview=preview))
     return connection
 
 
 def test_icp_08_request_byte_for_byte() -> None:
+    """ICAP-C01, ICAP-C02, ICAP-C04"""
     connection = ClientConnection()
     headers = Headers.of(("Host", "h:1344"), ("Allow", "204"))
     sent = connection.send(Request("RESPMOD", URI, headers, REQ, RES, body=True, preview=4))
@@ -58,6 +62,7 @@ def test_options_byte_for_byte() -> None:
 
 
 def test_icp_04_204_without_encapsulated_leaves_the_connection_usable() -> None:
+    """ICAP-C10, ICAP-C34"""
     connection = client()
     events = connection.receive_data(NO_CONTENT)
     assert isinstance(events[0], Response)
@@ -76,12 +81,14 @@ def test_icp_03_modified_response() -> None:
 
 
 def test_partial_content() -> None:
+    """ICAP-C28"""
     connection = client()
     wire = b"ICAP/1.0 206 Partial Content\r\nEncapsulated: res-hdr=0, res-body=%d\r\n\r\n" % len(RES) + RES
     assert connection.receive_data(wire + b"0; use-original-body=6\r\n\r\n")[-1] == EndOfMessage(use_original_body=6)
 
 
 def test_icp_10_answer_instead_of_continue_ends_the_request() -> None:
+    """ICAP-C24"""
     connection = client(preview=4)
     connection.send(Data(b"abcd"))
     connection.send(PreviewEnd())
@@ -92,6 +99,7 @@ def test_icp_10_answer_instead_of_continue_ends_the_request() -> None:
 
 
 def test_icp_10_continue_after_ieof_is_passed_over_once() -> None:
+    """ICAP-C24"""
     connection = client(preview=4)
     connection.send(Data(b"ab"))
     connection.send(EndOfMessage(ieof=True))
@@ -101,6 +109,7 @@ def test_icp_10_continue_after_ieof_is_passed_over_once() -> None:
 
 
 def test_icp_11_early_answer_with_an_unsent_body_is_not_reusable() -> None:
+    """ICAP-C29, ICAP-C34"""
     connection = client(preview=4)
     connection.send(Data(b"ab"))
     connection.receive_data(NO_CONTENT)
@@ -111,6 +120,7 @@ def test_icp_11_early_answer_with_an_unsent_body_is_not_reusable() -> None:
 
 @pytest.mark.parametrize("extra", [b"Connection: close\r\n", b"connection: Keep-Alive, CLOSE\r\n"])
 def test_icp_11_close_is_honoured(extra: bytes) -> None:
+    """ICAP-C34"""
     connection = client()
     connection.receive_data(b"ICAP/1.0 204 No\r\n%b\r\n" % extra)
     assert not connection.reusable
@@ -169,6 +179,7 @@ def test_end_of_input() -> None:
 
 
 def test_limits_at_the_limit() -> None:
+    """ICAP-C11"""
     exact = Limits(header_bytes=len(NO_CONTENT), header_line=15, header_count=2, start_line=23)
     assert len(client(limits=exact).receive_data(NO_CONTENT)) == 2
     tight = (
@@ -200,3 +211,52 @@ def test_sends_that_the_state_forbids() -> None:
         connection.send(Data(b"abc"))
     with pytest.raises(LocalProtocolError):
         connection.send(EndOfMessage())
+
+
+PARTIAL = b"ICAP/1.0 206 Partial Content\r\nEncapsulated: res-hdr=0, res-body=%d\r\n\r\n%b" % (len(RES), RES)
+
+
+@pytest.mark.parametrize(
+    ("allow", "direct_204", "late_204", "direct_206", "late_206"),
+    [
+        ("trailers", True, False, False, False),
+        ("204", True, True, False, False),
+        ("206", True, False, True, False),
+        ("204, 206", True, True, True, True),
+    ],
+)
+def test_icap_c27_what_an_allow_line_promises(
+    allow: str, direct_204: bool, late_204: bool, direct_206: bool, late_206: bool
+) -> None:
+    """ICAP-C25, ICAP-C26, ICAP-C27: a preview allows 204 by itself; after 100 Continue, or without a preview, only the line
+    does. What rests on an original that need not be there any more is an error."""
+    cases = (
+        (False, NO_CONTENT, direct_204),
+        (True, NO_CONTENT, late_204),
+        (False, PARTIAL, direct_206),
+        (True, PARTIAL, late_206),
+    )
+    for continued, answer, fine in cases:
+        connection = client(preview=1, allow=allow)
+        connection.send(Data(b"a"))
+        connection.send(PreviewEnd())
+        wire = (b"ICAP/1.0 100 Continue\r\n\r\n" if continued else b"") + answer
+        if fine:
+            assert isinstance(connection.receive_data(wire)[-1 if answer is PARTIAL else -2], Response)
+        else:
+            with pytest.raises(RemoteProtocolError, match="was not asked for"):
+                connection.receive_data(wire)
+
+
+def test_icap_c26_204_without_a_preview_and_without_allow_is_an_error() -> None:
+    connection = client(allow="trailers")
+    with pytest.raises(RemoteProtocolError, match="204 was not asked for"):
+        connection.receive_data(NO_CONTENT)
+
+
+def test_icap_c19_an_options_body_is_read_and_dropped() -> None:
+    connection = ClientConnection()
+    connection.send(Request("OPTIONS", URI))
+    wire = b"ICAP/1.0 200 OK\r\nMethods: REQMOD\r\nOpt-body-type: x\r\nEncapsulated: opt-body=0\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    assert connection.receive_data(wire)[1:] == [Data(b"abc"), EndOfMessage()]
+    assert connection.reusable

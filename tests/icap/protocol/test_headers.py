@@ -29,6 +29,7 @@ def test_icp_08_case_order_duplicates_and_bytes_are_kept() -> None:
 
 
 def test_icp_08_folded_lines_are_joined() -> None:
+    """ICAP-C09"""
     block = "X-Violations-Found: 1\r\n\t-\r\n\tEicar\r\n\t0\r\n\t0\r\nISTag: x\r\n  y"
     assert parse_fields(block).fields == (("X-Violations-Found", "1\t-\tEicar\t0\t0"), ("ISTag", "x y"))
 
@@ -94,6 +95,7 @@ LISTS = [
 
 @pytest.mark.parametrize(("method", "text"), LISTS)
 def test_icp_08_legal_request_lists(method: str, text: str) -> None:
+    """ICAP-C03, ICAP-S15"""
     assert str(parse_encapsulated(text, LEGAL_IN_REQUEST[method])) == text.replace(",n", ", n")
 
 
@@ -108,6 +110,7 @@ def test_icp_08_legal_request_lists(method: str, text: str) -> None:
     ],
 )
 def test_icp_08_legal_response_lists(method: str, text: str) -> None:
+    """ICAP-C03"""
     assert str(parse_encapsulated(text, LEGAL_IN_RESPONSE[method])) == text
 
 
@@ -136,6 +139,7 @@ def test_icp_08_legal_response_lists(method: str, text: str) -> None:
     ],
 )
 def test_icp_08_refused_lists(method: str, text: str) -> None:
+    """ICAP-C02, ICAP-S15"""
     with pytest.raises(RemoteProtocolError):
         parse_encapsulated(text, LEGAL_IN_REQUEST[method])
 
@@ -147,6 +151,7 @@ HEAD = (
 
 @given(HEAD, HEAD)
 def test_icp_08_slices_at_the_offsets_are_the_sections(request: bytes, response: bytes) -> None:
+    """ICAP-C02"""
     encapsulated = build_encapsulated(request, response, "res-body")
     again = parse_encapsulated(str(encapsulated), LEGAL_IN_REQUEST["RESPMOD"])
     wire = request + response

@@ -15,6 +15,7 @@ def head(*lines: bytes, start: bytes = b"HTTP/1.1 200 OK") -> HttpHead:
 
 
 def test_icp_08_hop_by_hop_fields_and_what_connection_names_are_removed() -> None:
+    """ICAP-C06"""
     original = head(
         b"Connection: X-Hop, close",
         b"X-Hop: 1",
@@ -50,10 +51,12 @@ def test_connection_cannot_take_the_type_from_the_scanner() -> None:
     ],
 )
 def test_content_length_stays_only_when_it_is_right(lines: list[bytes], length: int | None, kept: bool) -> None:
+    """ICAP-C05"""
     assert (b"Content-Length: 5" in encapsulate(head(*lines), length)) is kept
 
 
 def test_icp_03_repair_writes_the_length_and_the_version() -> None:
+    """ICAP-C33"""
     page = head(b"Server: C-ICAP", b"Connection: close", b"Content-Length: 9", b"Via: x", start=b"HTTP/1.0 403 Forbidden")
     assert bytes(repair(page, 2)) == b"HTTP/1.1 403 Forbidden\r\nServer: C-ICAP\r\nContent-Length: 2\r\nVia: x\r\n\r\n"
     assert bytes(repair(head(), 2)) == b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"

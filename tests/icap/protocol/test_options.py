@@ -20,6 +20,7 @@ C_ICAP = Headers.of(
 
 
 def test_icp_09_every_field_is_read() -> None:
+    """ICAP-C15, ICAP-C18, ICAP-C20"""
     options = ServiceOptions.parse(C_ICAP)
     assert options.methods == {"REQMOD", "RESPMOD"}
     assert (options.ttl, options.preview, options.max_connections) == (3600, 1024, None)
@@ -29,17 +30,20 @@ def test_icp_09_every_field_is_read() -> None:
 
 @pytest.mark.parametrize("junk", ["-1", "abc", "", "1.5", "99999999999", "1 2"])
 def test_icp_09_numbers_that_are_none_are_absent(junk: str) -> None:
+    """ICAP-C13, ICAP-C15"""
     headers = Headers.of(("Methods", "REQMOD"), ("Preview", junk), ("Options-TTL", junk), ("Max-Connections", junk))
     options = ServiceOptions.parse(headers)
     assert (options.preview, options.ttl, options.max_connections) == (None, None, None)
 
 
 def test_preview_0_is_a_preview() -> None:
+    """ICAP-C15"""
     assert ServiceOptions.parse(Headers.of(("Preview", "0"))).preview == 0
 
 
 @pytest.mark.parametrize(("raw", "istag"), [('"abc"', "abc"), ("abc", "abc"), ('"', '"'), ("x" * 40, "x" * 32)])
 def test_istag_with_and_without_quotes(raw: str, istag: str) -> None:
+    """ICAP-C21"""
     assert ServiceOptions.parse(Headers.of(("ISTag", raw))).istag == istag
 
 
@@ -48,10 +52,12 @@ def test_istag_with_and_without_quotes(raw: str, istag: str) -> None:
     [("a/b.EXE", "exe"), ("a.b/c", ""), ("a.exe?x=y.png", "exe"), ("a.tar.gz", "gz"), ("", ""), ("x.", "")],
 )
 def test_extensions(path: str, extension: str) -> None:
+    """ICAP-C16"""
     assert extension_of(path) == extension
 
 
 def test_icp_09_transfer_lists() -> None:
+    """ICAP-C16"""
     base = frozenset(("REQMOD",))
     listed = ServiceOptions(
         base,

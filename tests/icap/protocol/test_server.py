@@ -41,6 +41,7 @@ def test_a_request_without_body() -> None:
 
 
 def test_icp_10_preview_then_continue() -> None:
+    """ICAP-S05, ICAP-S06"""
     server = ServerConnection()
     events = server.receive_data(PREVIEWED + b"4\r\nabcd\r\n0\r\n\r\n")
     assert events[1:] == [Data(b"abcd"), PreviewEnd()]
@@ -62,6 +63,7 @@ def test_icp_10_preview_0_keeps_the_body_waiting() -> None:
 
 
 def test_icp_10_ieof_ends_the_message_and_forbids_continue() -> None:
+    """ICAP-S05"""
     server = ServerConnection()
     events = server.receive_data(PREVIEWED + b"3\r\nabc\r\n0; ieof\r\n\r\n")
     assert events[1:] == [Data(b"abc"), EndOfMessage(ieof=True)]
@@ -71,6 +73,7 @@ def test_icp_10_ieof_ends_the_message_and_forbids_continue() -> None:
 
 
 def test_icp_10_preview_with_null_body_needs_no_chunk() -> None:
+    """ICAP-C07"""
     server = ServerConnection()
     assert len(server.receive_data(request(b"Preview: 0\r\n"))) == 1
     assert server.may_send_204
@@ -97,6 +100,7 @@ def test_an_answer_with_head_and_body_byte_for_byte() -> None:
 
 
 def test_options_with_a_body_stays_in_step() -> None:
+    """ICAP-S04"""
     server = ServerConnection()
     wire = b"OPTIONS icap://h/s ICAP/1.0\r\nHost: h\r\nEncapsulated: opt-body=0\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
     assert server.receive_data(wire)[1:] == [Data(b"abc"), EndOfMessage()]
@@ -106,6 +110,7 @@ def test_options_with_a_body_stays_in_step() -> None:
 
 
 def test_pipelined_requests_wait_for_their_turn() -> None:
+    """ICAP-S17"""
     server = ServerConnection()
     assert len(server.receive_data(request(b"Allow: 204\r\n") * 3)) == 1
     for left in (1, 1, 0):
@@ -153,6 +158,7 @@ def test_an_answer_during_the_preview_ends_the_request_with_the_preview() -> Non
     ],
 )
 def test_errors_carry_the_status_to_answer_with(wire: bytes, status: int) -> None:
+    """ICAP-S13, ICAP-S15, ICAP-S22"""
     server = ServerConnection()
     with pytest.raises(RemoteProtocolError) as caught:
         server.receive_data(wire)
@@ -162,6 +168,7 @@ def test_errors_carry_the_status_to_answer_with(wire: bytes, status: int) -> Non
 
 
 def test_sections_may_not_hold_a_second_empty_line() -> None:
+    """ICAP-S15"""
     # A reader that searches sees the request end at the first empty line, a reader that counts at the second.
     smuggled = b"GET / HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n"
     wire = b"REQMOD icap://h/s ICAP/1.0\r\nEncapsulated: req-hdr=0, null-body=%d\r\n\r\n%b" % (len(smuggled), smuggled)
@@ -170,6 +177,7 @@ def test_sections_may_not_hold_a_second_empty_line() -> None:
 
 
 def test_limits_at_the_limit() -> None:
+    """ICAP-S19"""
     wire = request()
     size = wire.index(b"\r\n\r\n") + 4
     exact = Limits(header_bytes=size, section_bytes=len(REQ), start_line=wire.index(b"\r\n"), header_count=2)
@@ -207,6 +215,7 @@ def test_blank_lines_before_a_request() -> None:
 
 
 def test_end_of_input() -> None:
+    """ICAP-S18"""
     server = ServerConnection()
     assert server.receive_data(b"") == [ConnectionClosed()]
     for part in (b"REQMOD", request()[:-3], PREVIEWED + b"2\r\na", request(body=b"req-body") + b"1\r\na\r\n"):
@@ -217,6 +226,7 @@ def test_end_of_input() -> None:
 
 
 def test_close_is_honoured() -> None:
+    """ICAP-S16"""
     server = ServerConnection()
     server.receive_data(request(b"Connection: Close\r\nAllow: 204\r\n"))
     assert b"Connection: close\r\n" in server.send(Response(204))

@@ -63,10 +63,12 @@ def assert_blocked(answer: Answer, name: str = EICAR_NAME) -> None:
 
 
 async def test_icp_01_an_infected_upload_is_answered_with_a_page(running: Running) -> None:
+    """ICAP-S10, ICAP-S11"""
     assert_blocked(await running.ask(reqmod(EICAR, head=REQUEST_HEAD.replace(b"GET", b"POST"))))
 
 
 async def test_icp_02_an_infected_download_is_answered_with_a_page(running: Running) -> None:
+    """ICAP-S09, ICAP-S11"""
     assert_blocked(await running.ask(respmod(EICAR, "Allow: 204")))
 
 
@@ -83,6 +85,7 @@ async def test_icp_13_every_verdict_names_the_scanner_and_what_it_saw(running: R
 
 @pytest.mark.parametrize("split", [0, 1, 30, 67])
 async def test_icp_02_a_find_across_the_preview(running: Running, split: int) -> None:
+    """ICAP-S05, ICAP-S07"""
     async with await running.open() as client:
         for _ in range(2):  # and the connection stays in step
             client.writer.write(respmod(b"", f"Preview: {split}") + chunked(EICAR[:split]) + b"0\r\n\r\n")
@@ -100,6 +103,7 @@ async def test_icp_02_a_preview_that_is_everything_gets_its_answer_at_once(runni
 
 
 async def test_icp_12_204_only_where_it_is_allowed(running: Running) -> None:
+    """ICAP-S06"""
     body = b"hello"
     assert (await running.ask(respmod(body, "Allow: 204"))).status == 204
     assert (await running.ask(respmod(body, "Allow: 206, 204, trailers"))).status == 204
@@ -118,6 +122,7 @@ async def test_icp_12_204_only_where_it_is_allowed(running: Running) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 65536, 65537, 3_000_000])
 async def test_icp_02_a_clean_body_comes_back_byte_for_byte(running: Running, size: int) -> None:
+    """ICAP-S08"""
     body = os.urandom(size)
     answer = await running.ask(respmod(body))
     assert answer.status == 200
@@ -125,6 +130,7 @@ async def test_icp_02_a_clean_body_comes_back_byte_for_byte(running: Running, si
 
 
 async def test_icp_12_messages_without_a_body_pass(running: Running) -> None:
+    """ICAP-C07, ICAP-S04"""
     assert (await running.ask(respmod(None, "Allow: 204"))).status == 204
     assert (await running.ask(reqmod(None, "Preview: 0"))).status == 204
     answer = await running.ask(respmod(None))
@@ -132,6 +138,7 @@ async def test_icp_12_messages_without_a_body_pass(running: Running) -> None:
 
 
 async def test_icp_12_hop_by_hop_fields_do_not_come_back(running: Running) -> None:
+    """ICAP-S08"""
     head = b"HTTP/1.1 200 OK\r\nX-A: 1\r\nConnection: x-hop\r\nX-Hop: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
     answer = await running.ask(respmod(b"x", head=head))
     assert answer.head == b"HTTP/1.1 200 OK\r\nX-A: 1\r\nVia: ICAP/1.0 arcus\r\n\r\n"
@@ -139,6 +146,7 @@ async def test_icp_12_hop_by_hop_fields_do_not_come_back(running: Running) -> No
 
 @pytest.mark.parametrize("lines", [("Allow: 204",), ()])
 async def test_icp_12_above_the_scanners_limit_is_500_and_never_clean(running: Running, lines: tuple[str, ...]) -> None:
+    """ICAP-S12"""
     answer = await running.ask(respmod(MARKER + bytes(4 << 20), *lines))
     assert answer.status == 500
     assert answer.headers.first("X-Arcus-Error") == "body_too_large"
@@ -156,7 +164,7 @@ async def test_icp_12_our_limit_stops_a_body_in_the_middle(daemon: Clamd) -> Non
 
 
 async def test_icp_12_no_clamd_then_one_then_none_then_one(daemon: Clamd) -> None:
-    """Never 204 while there is nobody who looks: asked with the test string at each step."""
+    """ICAP-S12: Never 204 while there is nobody who looks: asked with the test string at each step."""
     with clamd() as first:
         port = first.port
     async with serving(ClamdScanner(Endpoint.tcp(f"127.0.0.1:{port}"))) as running, await running.open() as client:
@@ -171,6 +179,7 @@ async def test_icp_12_no_clamd_then_one_then_none_then_one(daemon: Clamd) -> Non
 
 
 async def test_icp_12_clamd_ended_in_the_middle_of_a_body_is_500() -> None:
+    """ICAP-S12"""
     with clamd() as victim:
         async with serving(ClamdScanner(Endpoint.unix(victim.socket))) as running, await running.open() as client:
             client.writer.write(respmod(b"", "Preview: 0", "Allow: 204") + b"0\r\n\r\n")
@@ -186,6 +195,7 @@ async def test_icp_12_clamd_ended_in_the_middle_of_a_body_is_500() -> None:
 
 
 async def test_a_scan_that_takes_too_long_is_500(daemon: Clamd) -> None:
+    """ICAP-S12"""
     os.kill(daemon.pid, signal.SIGSTOP)
     try:
         async with serving(ClamdScanner(Endpoint.unix(daemon.socket), ClamdSettings(timeout=0.3))) as running:

@@ -44,6 +44,7 @@ def peak(pid: int) -> int:
 
 @pytest.mark.parametrize("lines", [("Allow: 204",), ()])
 async def test_icp_02_one_chunk_of_64_mib_in_constant_memory(lines: tuple[str, ...]) -> None:
+    """ICAP-S21"""
     with clamd("StreamMaxLength 80M\nMaxFileSize 80M\nMaxScanSize 400M") as daemon:
         server = await asyncio.create_subprocess_exec(
             sys.executable, "-c", SERVER, str(daemon.socket), stdout=asyncio.subprocess.PIPE, env={**os.environ}

@@ -21,6 +21,7 @@ START = b"RESPMOD icap://server.test/respmod ICAP/1.0\r\nHost: server.test\r\n"
 
 @pytest.mark.parametrize(("service", "methods"), [("reqmod", "REQMOD"), ("respmod", "RESPMOD"), ("echo", "REQMOD, RESPMOD")])
 async def test_icp_12_options_states_the_features(service: str, methods: str) -> None:
+    """ICAP-S01, ICAP-S02, ICAP-S04"""
     async with serving() as running:
         answer = await running.ask(options(service))
     assert answer.status == 200
@@ -34,6 +35,7 @@ async def test_icp_12_options_states_the_features(service: str, methods: str) ->
 
 
 async def test_icp_12_istag_is_the_same_in_all_answers_and_follows_the_scanner() -> None:
+    """ICAP-S03"""
     scanner = WholeBodyScanner(needle=b"bad")
     async with serving(scanner) as running:
         messages = [options(), respmod(b"x", "Allow: 204"), respmod(b"x"), respmod(b"bad"), respmod(None)]
@@ -69,6 +71,7 @@ async def test_icp_12_istag_is_the_same_in_all_answers_and_follows_the_scanner()
     ],
 )
 async def test_icp_12_refusals_have_their_own_status(message: bytes, status: int) -> None:
+    """ICAP-S13, ICAP-S14, ICAP-S15, ICAP-S22"""
     async with serving() as running:
         answer = await running.ask(message)
     assert answer.status == status
@@ -76,6 +79,7 @@ async def test_icp_12_refusals_have_their_own_status(message: bytes, status: int
 
 @pytest.mark.parametrize("size", [b"zz", b"", b"-1", b"+5", b"0x5", b"1_0", b"F" * 16])
 async def test_icp_12_bad_chunk_sizes_are_400_and_the_end(size: bytes) -> None:
+    """ICAP-S20"""
     head = START + b"Allow: 204\r\nEncapsulated: res-body=0\r\n\r\n"
     async with serving() as running:
         said = await running.raw(head + size + b"\r\nhello\r\n0\r\n\r\n")
@@ -88,6 +92,7 @@ async def test_icp_12_bad_chunk_sizes_are_400_and_the_end(size: bytes) -> None:
     "body", [b"A\r\n0123456789\r\n0\r\n\r\n", b'005 ; a="x;y"\r\n01234\r\n5;b\r\n56789\r\n0\r\nTrailer: 1\r\n\r\n']
 )
 async def test_icp_12_legal_chunks_are_read_and_the_connection_stays_in_step(body: bytes) -> None:
+    """ICAP-S07, ICAP-S20"""
     scanner = WholeBodyScanner()
     head = START + b"Allow: 204\r\nEncapsulated: res-body=0\r\n\r\n"
     async with serving(scanner) as running, await running.open() as client:
@@ -100,6 +105,7 @@ async def test_icp_12_legal_chunks_are_read_and_the_connection_stays_in_step(bod
 
 
 async def test_icp_12_pipelined_requests_are_answered_in_order() -> None:
+    """ICAP-S17"""
     async with serving(WholeBodyScanner(needle=b"bad")) as running:
         messages = [options(), respmod(b"bad"), respmod(b"good", "Allow: 204"), respmod(b"good")]
         async with await running.open() as client:
@@ -113,6 +119,7 @@ async def test_icp_12_pipelined_requests_are_answered_in_order() -> None:
 
 
 async def test_icp_12_connection_close_is_honoured_and_said() -> None:
+    """ICAP-S16"""
     async with serving() as running, await running.open() as client:
         answer = await client.ask(respmod(b"x", "Connection: close"))
         assert answer.headers.first("Connection") == "close"
@@ -120,7 +127,7 @@ async def test_icp_12_connection_close_is_honoured_and_said() -> None:
 
 
 async def test_icp_12_an_error_answer_survives_a_body_nobody_reads() -> None:
-    """The client is still sending megabytes when the 404 comes: a reset would take the answer away."""
+    """ICAP-S16, ICAP-S23: The client is still sending megabytes when the 404 comes: a reset would take the answer away."""
     message = respmod(b"x" * 8_000_000, service="none")
     async with serving() as running, await running.open() as client:
         client.writer.write(message)
@@ -132,6 +139,7 @@ async def test_icp_12_an_error_answer_survives_a_body_nobody_reads() -> None:
 
 @pytest.mark.parametrize("cut", [10, 60, 200, 260, -3])
 async def test_icp_12_a_message_that_breaks_off_gets_no_verdict(cut: int) -> None:
+    """ICAP-S18"""
     message = respmod(b"x" * 100, "Allow: 204")
     async with serving() as running:
         assert await running.raw(message[:cut]) == b""
@@ -146,6 +154,7 @@ async def test_icp_12_a_body_that_breaks_off_after_the_preview_gets_no_verdict()
 
 
 async def test_icp_12_slow_header_is_408() -> None:
+    """ICAP-S19"""
     settings = ServerSettings(tick=0.02, header_timeout=0.2)
     async with serving(settings=settings) as running, await running.open() as client:
 
@@ -160,6 +169,7 @@ async def test_icp_12_slow_header_is_408() -> None:
 
 
 async def test_icp_12_slow_body_is_408_however_often_a_byte_comes() -> None:
+    """ICAP-S19"""
     settings = ServerSettings(tick=0.02, body_timeout=0.3)
     async with serving(settings=settings) as running, await running.open() as client:
         client.writer.write(respmod(b"", "Preview: 0", "Allow: 204") + b"0\r\n\r\n")
@@ -198,6 +208,7 @@ async def test_icp_12_a_client_that_does_not_read_is_cut_off() -> None:
 
 
 async def test_icp_12_connection_cap_is_exact_and_answers_503() -> None:
+    """ICAP-S13, ICAP-S19"""
     settings = ServerSettings(tick=0.02, max_connections=3)
     async with serving(settings=settings) as running:
         clients = [await running.open() for _ in range(3)]
@@ -250,6 +261,7 @@ async def test_icp_12_a_client_that_leaves_ends_its_scan() -> None:
 
 
 async def test_icp_12_opt_body_is_dropped() -> None:
+    """ICAP-S04"""
     message = options("echo")[:-2] + b"Encapsulated: opt-body=0\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
     async with serving() as running, await running.open() as client:
         assert (await client.ask(message)).status == 200
@@ -257,6 +269,7 @@ async def test_icp_12_opt_body_is_dropped() -> None:
 
 
 async def test_icp_12_limits_hold_at_the_limit() -> None:
+    """ICAP-S19"""
     base = b"OPTIONS icap://server.test/echo ICAP/1.0\r\nHost: server.test\r\n"
     async with serving() as running:
         for count, status in ((99, 200), (100, 400)):
@@ -270,6 +283,8 @@ async def test_icp_12_limits_hold_at_the_limit() -> None:
 
 
 async def test_icp_12_a_service_that_raises_is_500_and_the_next_connection_works() -> None:
+    """ICAP-S23"""
+
     class Broken(WholeBodyScanner):
         async def scan(self, chunks: object) -> object:  # type: ignore[override]
             raise ZeroDivisionError
@@ -307,6 +322,7 @@ async def test_icp_12_leading_blank_lines_and_request_heads_without_body() -> No
 
 
 async def test_icp_12_icaps_speaks_tls_from_the_first_byte() -> None:
+    """ICAP-C45"""
     ca = trustme.CA()
     outside, inside = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     ca.configure_trust(outside)
