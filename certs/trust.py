@@ -1,7 +1,6 @@
 """Which servers are believed: one trust set, every connection verified, and every fault told by its own word."""
 
-import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -11,21 +10,20 @@ from appliance.domain.clock import Clock, SystemClock
 from appliance.domain.hostmatch import domain_matcher
 from appliance.domain.reason import Reason
 from appliance.domain.target import normalise_host, parse_ip
-from certs import client_certificate, encoding, rules, staple, webpki
+from certs import client_certificate, encoding, rules, staple
 from certs.client_identity import ClientIdentity
+from certs.demands import MAX_DEPTH, Demands
 from certs.describe import names
 from certs.floor import TlsFloor
 from certs.handshake_failure import handshake_verdict
+from certs.paths import paths
 from certs.roots import Roots, TrustError
 from certs.verdict import NO_ISSUER, Verdict, from_code, names_issuer_address
-from certs.verification import Tolerates, Verification, readable, tolerates_nothing
+from certs.verification import Tolerates, Verification, readable, sent_chain, tolerates_nothing
 
-MAX_DEPTH = 10
-"""Certificates above the leaf. Real chains have 2 or 3; a search through 100 intermediates takes seconds of one core."""
 MAX_SENT = 2 * MAX_DEPTH
 """Certificates that a server may send, junk included; a longer list is not searched."""
-KEYS_KEPT = 4096
-"""Certificates whose keys' fingerprints are remembered, about 1 MB."""
+_REFUSED_ANYWHERE = frozenset({Reason.UPSTREAM_CERT_OWN_CA, Reason.UPSTREAM_CERT_DISTRUSTED})
 _SERVER_PURPOSE = 2
 """X509_PURPOSE_SSL_SERVER."""
 
@@ -44,6 +42,8 @@ class UpstreamTrust:
             one tenant's CA can be a server to another tenant.
         strict: demand the public web's profile as well (RFC 5280 to the letter, key identifiers in every
             certificate). Private CAs made by hand often fall short of it.
+        public: SHA-256 fingerprints (hex) of the roots of the public web. What CAs below them may not issue is refused
+            (``certs.baseline``); below other roots it is let pass.
         distrusted: SHA-256 fingerprints (hex) of public keys that no chain may contain, at any depth.
         floor: what the handshake must offer at least.
         legacy: hosts (``name`` or ``.suffix``) with a floor of their own.
@@ -64,17 +64,15 @@ class UpstreamTrust:
         *,
         strict: bool = False,
         distrusted: Collection[str] = (),
+        public: Collection[str] = (),
         floor: TlsFloor | None = None,
         legacy: Sequence[tuple[Sequence[str], TlsFloor]] = (),
         repairs: bool = False,
     ) -> None:
         self._roots = Roots(roots, system_roots)
-        self._exclude, self._distrusted = frozenset(exclude), frozenset(distrusted)
-        self._named = self._exclude | self._distrusted
-        self._keys: dict[str, str] = {}
-        """Fingerprints of keys by those of their certificates: to write a key out costs more than everything around it."""
         self._clock = clock or SystemClock()
-        self._strict, self._repairs = strict, repairs
+        self._demands = Demands(self._clock, exclude, distrusted, public, strict=strict)
+        self._repairs = repairs
         self._floor = floor or TlsFloor()
         self._context = self._build(self._floor)
         self._identified: dict[tuple[TlsFloor, str], SSL.Context] = {}
@@ -141,17 +139,36 @@ class UpstreamTrust:
         if len(chain) > MAX_SENT:
             return Verdict(Reason.UPSTREAM_CERT_CHAIN_TOO_LONG, f"{len(chain)} certificates"), []
         name = normalise_host(host)
-        store = self._store(name, chain)
+        verdict, built = self._verify(Verification(name, self._floor_for(name)[0]), chain, self._roots.possible(chain))
+        if _has_ways_round(verdict):
+            built = self._way_round(Verification(name, self._floor_for(name)[0]), chain)
+            verdict = Verdict(Reason.OK) if built else verdict
+        return verdict, built
+
+    def _way_round(self, state: Verification, sent: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+        """A chain without any fault among those that were not tried; empty when there is none."""
+        if not 1 < len(sent) <= MAX_SENT:
+            return []
+        for below, anchor in paths(sent, self._roots.possible(sent), MAX_DEPTH):
+            trial = Verification(state.host, state.floor, misencoded=state.misencoded)
+            verdict, built = self._verify(trial, below, [anchor])
+            if verdict.reason is Reason.OK:
+                return built
+        return []
+
+    def _verify(
+        self, state: Verification, chain: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]
+    ) -> tuple[Verdict, list[x509.Certificate]]:
+        state.unaided = True
         raw = [crypto.X509.from_cryptography(each) for each in chain]
-        context = crypto.X509StoreContext(store, raw[0], raw[1:])
+        context = crypto.X509StoreContext(self._store(state.host, anchors), raw[0], raw[1:])
         try:
             built = context.get_verified_chain()
         except crypto.X509StoreContextError as error:
             code, depth, _ = error.errors
-            return _failure(name, code, depth, error.certificate), []
-        state = Verification(name, self._floor_for(name)[0], unaided=True)
+            return _failure(state.host, code, depth, error.certificate), []
         for depth in range(len(built) - 1, -1, -1):
-            fault = next(self._faults(state, built[depth], 0, depth, 1), None)
+            fault = next(self._demands.unmet(state, built[depth], depth), None)
             if fault is not None:
                 return fault, []
         return Verdict(Reason.OK), [each.to_cryptography() for each in built]
@@ -187,11 +204,11 @@ class UpstreamTrust:
 
     def _flags(self) -> int:
         # what the operator lists is an anchor, be it a root or a CA below one
-        return crypto.X509StoreFlags.PARTIAL_CHAIN | (crypto.X509StoreFlags.X509_STRICT if self._strict else 0)
+        return crypto.X509StoreFlags.PARTIAL_CHAIN | (crypto.X509StoreFlags.X509_STRICT if self._demands.strict else 0)
 
-    def _store(self, name: str, chain: Sequence[x509.Certificate]) -> crypto.X509Store:
+    def _store(self, name: str, anchors: Sequence[x509.Certificate]) -> crypto.X509Store:
         store = crypto.X509Store()
-        for anchor in self._roots.possible(chain):
+        for anchor in anchors:
             store.add_cert(crypto.X509.from_cryptography(anchor))
         store.set_flags(self._flags())
         param = _ffi.gc(_lib.X509_VERIFY_PARAM_new(), _lib.X509_VERIFY_PARAM_free)
@@ -221,58 +238,18 @@ class UpstreamTrust:
     def _judge(self, connection: SSL.Connection, raw: crypto.X509, code: int, depth: int, ok: int) -> bool:
         """OpenSSL's callback: once for a failure, or once for each certificate from the anchor down to the leaf."""
         state: Verification = connection.get_app_data()
-        faults = list(self._faults(state, raw, code, depth, ok))
+        if state.built:  # what the library says of the chain that it took is void
+            return True
+        faults = list(self._demands.unmet(state, raw, depth)) if ok else [_failure(state.host, code, depth, raw)]
+        if faults and _has_ways_round(faults[0]):
+            state.built = tuple(self._way_round(state, sent_chain(connection)))
+            if state.built:
+                return True
         if not ok and self._repairs and state.gap is None and _fillable(faults[0]):
             state.gap = faults[0]
             return True
         accepted = [state.accepts(fault, connection) for fault in faults]  # every fault is noted, also behind the first
         return all(accepted)
-
-    def _faults(self, state: Verification, raw: crypto.X509, code: int, depth: int, ok: int) -> Iterator[Verdict]:
-        if not ok:
-            yield _failure(state.host, code, depth, raw)
-            return
-        if state.top is None:
-            state.top = depth
-        yield from self._by_name(raw, depth)
-        if depth == 0 and state.misencoded:
-            yield Verdict(Reason.UPSTREAM_CERT_MALFORMED, state.misencoded, certificate=rules.parse(raw, depth)[0])
-        if depth != state.top:
-            # not for the anchor: roots are trusted by configuration, and old ones break today's rules
-            yield from rules.check(raw, depth, state.host)
-        if state.unaided or state.floor.below_library or state.floor.above_library:
-            yield from rules.check_strength(raw, depth, state.floor, anchor=depth == state.top)
-        if self._strict:
-            yield from self._second_opinion(state, raw, depth)
-
-    def _second_opinion(self, state: Verification, raw: crypto.X509, depth: int) -> Iterator[Verdict]:
-        certificate, _ = rules.parse(raw, depth)
-        if certificate is None:
-            return
-        state.chain.insert(0, certificate)
-        if depth == 0 and (fault := webpki.check(state.chain, state.host, self._clock.now(), MAX_DEPTH)):
-            yield fault
-
-    def _by_name(self, raw: crypto.X509, depth: int) -> Iterator[Verdict]:
-        """Certificates and keys that are refused wherever they stand."""
-        if not self._named:
-            return
-        known = self._named.intersection(self._identities(raw))
-        if known & self._exclude:
-            yield Verdict(Reason.UPSTREAM_CERT_OWN_CA, "signed by this appliance's own CA", depth=depth)
-        if known & self._distrusted:
-            yield Verdict(Reason.UPSTREAM_CERT_DISTRUSTED, f"the key {min(known & self._distrusted)}", depth=depth)
-
-    def _identities(self, raw: crypto.X509) -> tuple[str, str]:
-        """Fingerprints of the certificate and of its key, as ``Authority.identities`` has them."""
-        certificate = raw.digest("sha256").decode("ascii").replace(":", "").lower()
-        key = self._keys.get(certificate)
-        if key is None:
-            key = hashlib.sha256(crypto.dump_publickey(crypto.FILETYPE_ASN1, raw.get_pubkey())).hexdigest()
-            if len(self._keys) >= KEYS_KEPT:
-                self._keys.clear()
-            self._keys[certificate] = key
-        return certificate, key
 
     def _judge_staple(self, connection: SSL.Connection, response: bytes, _data: object) -> bool:
         if _lib.SSL_session_reused(connection._ssl):
@@ -293,6 +270,12 @@ def _fillable(fault: Verdict) -> bool:
     return fault.code in NO_ISSUER and fault.certificate is not None and names_issuer_address(fault.certificate)
 
 
+def _has_ways_round(fault: Verdict) -> bool:
+    """A fault above the leaf, which another certificate of the same issuer might not have. What is refused by name stays."""
+    above = fault.depth > 0 or fault.code in NO_ISSUER or fault.reason is Reason.UPSTREAM_CERT_NAME_CONSTRAINTS
+    return above and fault.reason not in _REFUSED_ANYWHERE
+
+
 def _failure(host: str, code: int, depth: int, raw: crypto.X509) -> Verdict:
     certificate, malformed = rules.parse(raw, depth)
     if certificate is None:
@@ -311,4 +294,7 @@ def _message(code: int) -> str:
 
 def verified_chain(connection: SSL.Connection) -> list[x509.Certificate]:
     """Leaf first, anchor last, as verification built it; empty before that."""
+    state = connection.get_app_data()
+    if isinstance(state, Verification) and state.built:
+        return list(state.built)
     return readable(connection.get_verified_chain() or [])

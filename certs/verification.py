@@ -36,8 +36,12 @@ class Verification:
     """An issuer that the server did not send but that can be fetched: the chain is judged when it is complete."""
     staple: bytes = b""
     """The OCSP response that the server sent, unchecked."""
+    built: tuple[x509.Certificate, ...] = ()
+    """The chain up to its anchor when it is not the one that the library took: it was judged in full."""
     top: int | None = None
     """Depth of the trust anchor; 0 when the leaf itself is trusted."""
+    public: bool = False
+    """That anchor is one of the public web's."""
     chain: list[x509.Certificate] = field(default_factory=list)
     """What OpenSSL has accepted so far, leaf first."""
     misencoded: str = ""

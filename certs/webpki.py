@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from appliance.domain.reason import Reason
@@ -40,15 +40,20 @@ def check(chain: Sequence[x509.Certificate], host: str, now: float, max_depth: i
 def _broken(chain: Sequence[x509.Certificate]) -> Iterator[str]:
     """What the library's profile leaves to its caller."""
     for certificate in chain:
-        yield from _of_any(certificate)
+        yield from _of_key(certificate)
+    for certificate in chain[:-1]:  # six roots of the public web have 0
+        yield from _of_serial(certificate)
     yield from _of_leaf(chain[0])
     yield from _of_anchor(chain[-1])
 
 
-def _of_any(certificate: x509.Certificate) -> Iterator[str]:
+def _of_key(certificate: x509.Certificate) -> Iterator[str]:
     key = certificate.public_key()
     if isinstance(key, rsa.RSAPublicKey) and key.key_size % 8:
         yield f"an RSA key of {key.key_size} bits, which is no multiple of 8"
+
+
+def _of_serial(certificate: x509.Certificate) -> Iterator[str]:
     if not 0 < certificate.serial_number < MAX_SERIAL:
         yield "a serial number that is not a positive number of at most 20 octets"
 
@@ -57,11 +62,6 @@ def _of_leaf(leaf: x509.Certificate) -> Iterator[str]:
     usage = _extension(leaf, x509.ExtendedKeyUsage)
     if usage is not None and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usage:
         yield "extendedKeyUsage allows anything"
-    names = _extension(leaf, x509.SubjectAlternativeName) or x509.SubjectAlternativeName([])
-    allowed = {*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))}
-    if any(attribute.value not in allowed for attribute in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)):
-        # nobody should read it, and those who do must not see another name
-        yield "the common name is not one of the subjectAltName, letter for letter"
 
 
 def _of_anchor(anchor: x509.Certificate) -> Iterator[str]:

@@ -23,6 +23,7 @@ from appliance.policy.upstream_certificates import CertAction, CertificateMatrix
 from appliance.policy.warning import Warnings
 from appliance.storage import secret_file
 from appliance.storage.grants import Grants
+from certs import public_roots
 from certs.authority import PublicAuthority
 from certs.cache import LeafCache
 from certs.floor import TlsFloor
@@ -126,6 +127,7 @@ def _trust(auditor: Auditor, excluded: set[str], clock: Clock) -> UpstreamTrust:
             excluded,
             clock,
             strict=trust.strict,
+            public=public_roots.fingerprints() if trust.baseline else (),
             distrusted=interception.upstream_certificates.distrusted_keys,
             floor=floor(tls),
             legacy=[(each.hosts, legacy_floor(each, tls)) for each in tls.legacy],

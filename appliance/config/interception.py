@@ -24,8 +24,11 @@ class UpstreamTrust(Node):
     system_roots: bool = True
     """Trust the roots of this machine."""
     strict: bool = False
-    """Demand the public web's profile as well: RFC 5280 to the letter, key identifiers everywhere, a common name that is one
-    of the names. Private CAs made by hand often fall short of it."""
+    """Demand the public web's profile of every chain and every certificate in it, roots included: RFC 5280 to the letter, key
+    identifiers everywhere. Private CAs made by hand often fall short of it, and so do some old public roots."""
+    baseline: bool = True
+    """Below the roots of the public web (Mozilla's list), refuse what their CAs may not issue to a server: a common name that
+    is not one of the names, names that are no host names, no key identifier. Chains that end elsewhere are not asked."""
 
 
 class TlsInterception(Node):
