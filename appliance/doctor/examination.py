@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 from appliance.config.root import AppConfig
-from appliance.doctor import parts, ports, scanning, state
+from appliance.doctor import parts, ports, resolving, scanning, state
 from appliance.doctor.finding import Finding, fail
 
 
@@ -31,5 +31,6 @@ _EXAMINATIONS: dict[str, Callable[[AppConfig], Iterator[Finding]]] = {
     "CA": state.authorities,
     "disk": state.disk,
     "ports": ports.examine,
+    "HTTPS records": resolving.examine,
     "scanning": _scanning,
 }

@@ -51,10 +51,15 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         net = stack.enter_context(netns.gateway(f"arcus-q{request.param[0]}"))
         with netns.entered(net.server):
             stack.enter_context(nginx(host=SERVER_IP, tls=trusted.files(*NAMES), http2=True, server=page, port=443))
-        shipped = (ROOT / "compose" / "nft" / f"{request.param}.nft").read_text()
-        net.nft(shipped.replace('"lan0"', '"inside"').replace("8081", str(PORT)))
+        net.nft(_shipped(request.param))
         arcus = stack.enter_context(running(_config(directory, trusted, request.param), directory, net.inside(net.gateway)))
         yield Scene(net, arcus, directory, request.param)
+
+
+def _shipped(mode: str) -> str:
+    """The rules as they are, for this gateway's interface."""
+    rules = (ROOT / "compose" / "nft" / f"{mode}.nft").read_text()
+    return rules.replace('"lan0"', '"inside"').replace("8081", str(PORT))
 
 
 def _config(directory: Path, trusted: origins.Authority, mode: str) -> dict[str, object]:
@@ -94,6 +99,25 @@ def test_c13_quic_is_refused_at_once(scene: Scene) -> None:
         server.settimeout(0.2)
         with pytest.raises(TimeoutError):
             server.recv(100)
+
+
+def test_c13_quic_is_dropped_where_the_rules_say_so(scene: Scene) -> None:
+    """Nothing comes back, and nothing arrives: the packet is counted where it was thrown away."""
+    scene.net.nft(_shipped(scene.mode).replace("define quic = quic_reject", "define quic = quic_drop"))
+    try:
+        server, client = _udp(scene.net, 443)
+        with server, client:
+            client.send(b"\xc0\0\0\0\1quic")
+            for sock in (client, server):
+                sock.settimeout(0.3)
+                with pytest.raises(TimeoutError):
+                    sock.recv(100)
+        listed = subprocess.run(
+            [*scene.net.inside(scene.net.gateway), "nft", "list", "ruleset"], capture_output=True, text=True, check=True
+        ).stdout
+        assert "counter packets 1 bytes" in listed.partition("chain quic_drop")[2].partition("}")[0]
+    finally:
+        scene.net.nft(_shipped(scene.mode))
 
 
 def test_c13_other_datagrams_pass(scene: Scene) -> None:
