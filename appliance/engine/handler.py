@@ -6,8 +6,6 @@ and an exception anywhere closes the connection instead of letting it pass.
 """
 
 import asyncio
-import contextlib
-import dataclasses
 import logging
 import time
 from collections import deque
@@ -18,26 +16,24 @@ from mitmproxy import options as moptions
 from mitmproxy.connection import Connection, ConnectionState, Server
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import commands, events, layer, server
+from mitmproxy.tls import TlsData
 
 from appliance.domain.errors import TaskError
 from appliance.domain.notes import ConnNotes, EscapeNotes
 from appliance.domain.reason import Reason
 from appliance.egress.escaper import Dialed
 from appliance.engine.context import TaskClient, TaskContext
-from appliance.engine.hooks import HookTable
-from appliance.engine.inline_tls import InlineTls, inlined
+from appliance.engine.hooks import HookTable, arguments
+from appliance.engine.inline_tls import InlineTls
 from appliance.engine.options import LayerOptions
 from appliance.engine.phases import Phases
-from appliance.engine.stream import SERVER_READ_LIMIT, ClientStream, close_soon
+from appliance.engine.server_connection import Dial, close_writer, has_ended, is_open, party_of
+from appliance.engine.stream import SERVER_READ_LIMIT, ClientStream
 
 logger = logging.getLogger(__name__)
 
 WRITE_HIGH = 262_144
 """Bytes waiting in a write buffer above which reading of the other side pauses."""
-
-
-class Dial(Protocol):
-    def __call__(self, conn: ConnNotes, address: tuple[str, int], protocol: str) -> Awaitable[Dialed]: ...
 
 
 class Ending(Protocol):
@@ -53,6 +49,10 @@ class Ending(Protocol):
         """The connection is over; ``live`` are flows whose end no hook has seen; ``served``: it carried a request."""
 
 
+type Opening = Callable[[TaskHandler], Awaitable[bool]]
+"""What comes before the layers. It ends with ``begin``, or gives False: there is nothing to go on with."""
+
+
 class TaskHandler(server.ConnectionHandler):
     """Runs the layers of one client connection until it ends or another lane takes over."""
 
@@ -65,7 +65,6 @@ class TaskHandler(server.ConnectionHandler):
         dial: Dial,
         ending: Ending,
         phases: Phases,
-        choose: Callable[[layer.NextLayer], None],
     ) -> None:
         client = TaskClient(
             peername=(conn.client.ip, conn.client.port),
@@ -82,7 +81,6 @@ class TaskHandler(server.ConnectionHandler):
         self.conn = conn
         self.stream = stream
         self.phases = phases
-        self._choose = choose
         self.handed_over = False
         self.backlog: Callable[[], int] = lambda: 0
         """Bytes that the HTTP layer holds for a client that does not take them."""
@@ -96,27 +94,38 @@ class TaskHandler(server.ConnectionHandler):
         self._aborted = False
         self._queue: deque[events.Event] = deque()
         self._processing = False
-        self._layer_chosen = False
         self._out: dict[Connection, list[bytes]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- life ---------------------------------------------------------------------------------------------------
 
-    async def run(self, top: layer.Layer) -> bool:
-        """Run ``top`` until the connection ends. True: a CONNECT waits in the reader, and the stream is still open."""
-        self._top: layer.Layer | InlineTls = top
+    async def run(self, opening: Opening) -> bool:
+        """Serve the connection to its end. True: a CONNECT waits in the reader, and the stream is still open."""
         task = asyncio.current_task()
         self.transports[self.client].handler = task
         try:
-            self._process(events.Start())
-            await self.handle_connection(self.client)
+            if await opening(self):
+                await self.handle_connection(self.client)
         except asyncio.CancelledError:
             # Also how the layers close the client ("closed by command"); a real cancellation ends the task just the same.
             if task is not None:
                 task.uncancel()
+        except Exception:
+            logger.exception("the handshakes failed; the connection is closed")
+            self.abort(Reason.INTERNAL_ERROR, "handshakes")
         finally:
             self._finish()
         return self.handed_over
+
+    def begin(self, top: layer.Layer | InlineTls, server: Server | None = None) -> None:
+        """From now on events go to ``top``; first what has come with the end of the handshakes, if there were any."""
+        self._top: layer.Layer | InlineTls = top
+        self._process(events.Start())
+        if server is not None:
+            self._process(events.DataReceived(server, b""))
+            self._run_now(self._serve(server))
+        if isinstance(top, InlineTls):
+            self._received(self.client, b"", True)
 
     def _finish(self) -> None:
         self.client.timestamp_end = time.time()
@@ -208,10 +217,13 @@ class TaskHandler(server.ConnectionHandler):
             data = longer
         return self.phases.between_requests and data.startswith(b"CONNECT ")
 
-    def _received(self, connection: Connection, data: bytes, from_client: bool) -> None:
-        self.phases.activity(from_client, len(data))
+    def _count(self, from_client: bool, size: int) -> None:
+        self.phases.activity(from_client, size)
         if from_client:
-            self.conn.bytes_in += len(data)
+            self.conn.bytes_in += size
+
+    def _received(self, connection: Connection, data: bytes, from_client: bool) -> None:
+        self._count(from_client, len(data))
         self._process(events.DataReceived(connection, data))
         if from_client:
             self._client_moved.set()
@@ -230,9 +242,8 @@ class TaskHandler(server.ConnectionHandler):
                 cancelled = error
         io = self.transports.pop(connection, None)
         # The client's stream is closed where it was opened (engine.lanes), so that our last words can arrive.
-        if io is not None and io.writer is not None and connection is not self.client:
-            with contextlib.suppress(OSError):
-                close_soon(cast(asyncio.StreamWriter, io.writer).transport)
+        if io is not None and connection is not self.client:
+            close_writer(io)
         if cancelled is not None:
             raise cancelled
 
@@ -250,34 +261,39 @@ class TaskHandler(server.ConnectionHandler):
 
     async def open_connection(self, command: commands.OpenConnection) -> None:
         connection = command.connection
+        opened = await self.connect(connection)
+        if opened:  # the layers may close it at once
+            self.transports[connection].handler = asyncio.current_task()
+        self._process(events.OpenConnectionCompleted(command, None if opened else connection.error))
+        if opened:
+            await self._serve(connection)
+
+    async def connect(self, connection: Server) -> bool:
+        """Open it by the dialer; False, and ``error`` says why, when that failed."""
         connection.arcus_party = party_of(self.conn)
-        started = time.time()
-        connection.timestamp_start = started
+        connection.timestamp_start = time.time()
         try:
             opened = await self._dialed(connection)
         except TaskError as error:
-            self._open_failed(command, connection, error)
-            return
+            connection.error, connection.timestamp_end = str(error), time.time()
+            self._remember(connection, getattr(error, "escape", None))
+            self.transports.pop(connection, None)
+            return False
         except asyncio.CancelledError:
             self.transports.pop(connection, None)
             raise
-        connection.timestamp_tcp_setup = time.time()
-        connection.state = ConnectionState.OPEN
-        connection.peername = opened.writer.get_extra_info("peername")[:2]
-        connection.sockname = opened.writer.get_extra_info("sockname")[:2]
+        is_open(connection, opened)
         self._remember(connection, opened.notes)
-        if opened.absolute_form:
-            connection.arcus_parent_auth = opened.proxy_authorization or ""
-        self.transports[connection] = server.ConnectionIO(
-            handler=asyncio.current_task(), reader=opened.reader, writer=opened.writer
-        )
-        self._process(events.OpenConnectionCompleted(command, None))
+        self.transports[connection] = server.ConnectionIO(reader=opened.reader, writer=opened.writer)
+        return True
+
+    async def _serve(self, connection: Server) -> None:
+        """Read an open connection to its end, in a task of its own."""
+        self.transports[connection].handler = asyncio.current_task()
         try:
             await self.handle_connection(connection)
         finally:
-            connection.timestamp_end = time.time()
-            if (ended := getattr(connection, "arcus_ended", None)) is not None:
-                ended()
+            has_ended(connection)
 
     async def _dialed(self, connection: Server) -> Dialed:
         if not connection.address:
@@ -290,16 +306,42 @@ class TaskHandler(server.ConnectionHandler):
             logger.exception("dialing %s failed", connection.address)
             raise TaskError(Reason.INTERNAL_ERROR, type(error).__name__) from error
 
-    def _open_failed(self, command: commands.OpenConnection, connection: Server, error: TaskError) -> None:
-        connection.error = str(error)
-        connection.timestamp_end = time.time()
-        self._remember(connection, getattr(error, "escape", None))
-        self.transports.pop(connection, None)
-        self._process(events.OpenConnectionCompleted(command, str(error)))
-
     def _remember(self, connection: Server, notes: EscapeNotes | None) -> None:
         connection.arcus = notes
         self.conn.escape = notes
+
+    # -- handshakes (``engine.handshake.Wire``) ---------------------------------------------------------------------
+
+    async def receive(self, connection: Connection) -> bytes:
+        """The next octets of one side; empty at its end."""
+        try:
+            data = await cast(asyncio.StreamReader, self.transports[connection].reader).read(SERVER_READ_LIMIT)
+        except OSError:
+            return b""
+        self._count(connection is self.client, len(data))
+        return data
+
+    def transmit(self, connection: Connection, data: bytes) -> None:
+        if data:
+            self._out.setdefault(connection, []).append(data)
+            self._flush(connection)
+
+    async def hook(self, name: str, data: TlsData) -> None:
+        """Run a hook to its end; does not return when it failed, for then the connection is over."""
+        if (pending := self._run_hook(name, (data,))) is not None:
+            await self._wait_for_hook(name, (data,), pending)
+        if self._aborted:
+            await asyncio.sleep(0)  # ends this task, which was cancelled
+            raise asyncio.CancelledError(name)
+
+    def client_gone(self) -> bool:
+        return self.stream.reader.ended
+
+    def drop(self, connection: Server) -> None:
+        connection.state = ConnectionState.CLOSED
+        if (io := self.transports.pop(connection, None)) is not None:
+            close_writer(io)
+        has_ended(connection)
 
     # -- events and commands ----------------------------------------------------------------------------------------
 
@@ -322,9 +364,6 @@ class TaskHandler(server.ConnectionHandler):
                     self._execute(command)
                     if self._aborted:
                         break
-            if self._layer_chosen:
-                self._layer_chosen = False
-                self._top = inlined(self._top) or self._top  # between two events: no layer is in the middle of one
         except Exception:
             logger.exception("the protocol layers failed; the connection is closed")
             self._queue.clear()
@@ -391,11 +430,8 @@ class TaskHandler(server.ConnectionHandler):
     # -- hooks --------------------------------------------------------------------------------------------------------
 
     def _start_hook(self, hook: commands.StartHook) -> None:
-        name, args = hook.name, _arguments(hook)
-        if name == "next_layer":
-            self._choose_layer(cast(layer.NextLayer, args[0]))
-        elif (pending := self._run_hook(name, args)) is not None:
-            self.phases.hooks_running += 1
+        name, args = hook.name, arguments(hook)
+        if (pending := self._run_hook(name, args)) is not None:
             self._run_now(self._finish_hook(hook, name, args, pending))
             return
         if hook.blocking:
@@ -411,15 +447,18 @@ class TaskHandler(server.ConnectionHandler):
     async def _finish_hook(
         self, hook: commands.StartHook, name: str, args: tuple[object, ...], pending: Awaitable[None]
     ) -> None:
+        await self._wait_for_hook(name, args, pending)
+        if hook.blocking and not self._aborted:
+            self._process(events.HookCompleted(hook))
+
+    async def _wait_for_hook(self, name: str, args: tuple[object, ...], pending: Awaitable[None]) -> None:
+        self.phases.hooks_running += 1
         try:
             await pending
         finally:
             self.phases.hooks_running -= 1
-        if self._aborted:
-            return
-        self.phases.after_hook(name, args)
-        if hook.blocking:
-            self._process(events.HookCompleted(hook))
+        if not self._aborted:
+            self.phases.after_hook(name, args)
 
     def _hook_failed(self, name: str, args: tuple[object, ...], error: BaseException) -> None:
         reason, detail = _why(name, error)
@@ -428,34 +467,9 @@ class TaskHandler(server.ConnectionHandler):
         else:
             self.abort(reason, detail)
 
-    def _choose_layer(self, asking: layer.NextLayer) -> None:
-        try:
-            self._choose(asking)
-            self._layer_chosen = asking.layer is not None
-        except Exception:
-            logger.exception("choosing a layer failed; the connection is closed")
-            self.abort(Reason.INTERNAL_ERROR, "next layer")
-
 
 def _why(hook: str, error: BaseException) -> tuple[Reason, str]:
     """The reason that a part of ours gave by name, or that it is broken."""
     if isinstance(error, TaskError):
         return error.reason, error.detail
     return Reason.INTERNAL_ERROR, f"{hook}: {type(error).__name__}"
-
-
-def party_of(conn: ConnNotes) -> tuple[str, str]:
-    """For whom a connection to a server is made: tenant and user, by whom its way out, its guard and its trust are chosen."""
-    return conn.tenant or "", conn.user.name if conn.user else ""
-
-
-_ARGUMENTS: dict[type, tuple[str, ...]] = {}
-"""The argument names of each kind of hook. mitmproxy asks the dataclass machinery for them at every hook."""
-
-
-def _arguments(hook: commands.StartHook) -> tuple[object, ...]:
-    kind = type(hook)
-    names = _ARGUMENTS.get(kind)
-    if names is None:
-        names = _ARGUMENTS[kind] = tuple(field.name for field in dataclasses.fields(kind))  # type: ignore[arg-type]
-    return tuple(getattr(hook, name) for name in names)

@@ -5,6 +5,7 @@ exception, or an asynchronous hook that exceeds its budget, reaches ``on_failure
 """
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -103,3 +104,16 @@ def _report(entry: _Entry, name: str, args: tuple[object, ...], error: BaseExcep
         on_failure(name, args, error)
     except Exception:
         logger.exception("closing after a failed hook failed")
+
+
+_ARGUMENTS: dict[type, tuple[str, ...]] = {}
+"""The argument names of each kind of hook. mitmproxy asks the dataclass machinery for them at every hook."""
+
+
+def arguments(hook: object) -> tuple[object, ...]:
+    """What a hook is called with."""
+    kind = type(hook)
+    names = _ARGUMENTS.get(kind)
+    if names is None:
+        names = _ARGUMENTS[kind] = tuple(field.name for field in dataclasses.fields(kind))  # type: ignore[arg-type]
+    return tuple(getattr(hook, name) for name in names)

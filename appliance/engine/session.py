@@ -5,9 +5,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from mitmproxy.proxy import layer
-from mitmproxy.proxy.context import Context
-
 from appliance.config.server import Server
 from appliance.domain.decision import Decision
 from appliance.domain.facts import HelloFacts, RequestFacts
@@ -17,17 +14,15 @@ from appliance.domain.reason import Reason
 from appliance.domain.target import Target
 from appliance.engine.deadlines import Deadlines
 from appliance.engine.gate import Gate
-from appliance.engine.handler import Dial, Ending, TaskHandler
+from appliance.engine.handler import Ending, Opening, TaskHandler
 from appliance.engine.hooks import HookTable
 from appliance.engine.options import EAGER, LAZY
 from appliance.engine.phases import Phases
 from appliance.engine.replies import assemble
+from appliance.engine.server_connection import Dial
 from appliance.engine.stream import ClientStream
 from appliance.engine.survey import Survey
 from appliance.policy.pages import Page
-
-type Top = Callable[[Context], layer.Layer]
-type Choose = Callable[[layer.NextLayer], None]
 
 
 class Pages(Protocol):
@@ -120,18 +115,18 @@ class Session:
         notes.decision = decision
         self.refuse(notes, decision.reason, decision.message, accept=accept)
 
-    async def intercept(self, top: Top, choose: Choose, *, tls: bool, eager: bool, hand_over: bool = False) -> bool:
-        """Run mitmproxy's layers on this stream. True: a CONNECT follows and the stream is still open."""
+    async def intercept(self, opening: Opening, *, tls: bool, eager: bool, hand_over: bool = False) -> bool:
+        """Run mitmproxy's HTTP on this stream. True: a CONNECT follows and the stream is still open."""
         engine = self.engine
         handler = TaskHandler(
             self.conn, self.stream, EAGER if eager else LAZY, engine.hooks, engine.dial, engine.ending,
-            Phases(self.config.timeouts, tls=tls), choose,
+            Phases(self.config.timeouts, tls=tls),
         )  # fmt: skip
         handler.may_hand_over = hand_over
         self.handler = handler
         engine.deadlines.add(handler)
         try:
-            return await handler.run(top(handler.context))
+            return await handler.run(opening)
         finally:
             self.handler = None
             engine.deadlines.discard(handler)

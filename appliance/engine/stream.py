@@ -25,6 +25,11 @@ class PeekReader(asyncio.StreamReader):
     def buffered(self) -> bytes:
         return bytes(self._buffer)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the stream's end has come, or its failure, be there something left to read or not."""
+        return bool(self._eof) or self._exception is not None  # type: ignore[attr-defined]
+
     async def peek(self, count: int = 1) -> bytes:
         """Everything buffered once there are ``count`` bytes, or less at the end of the stream. Consumes nothing."""
         while len(self._buffer) < count and not self.at_eof() and not self._eof:  # type: ignore[attr-defined]

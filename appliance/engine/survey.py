@@ -19,7 +19,7 @@ from appliance.domain.reason import Reason
 from appliance.domain.target import Target
 from appliance.domain.upstream import UpstreamFacts
 from appliance.egress.escaper import Dialed
-from appliance.engine.handler import Dial
+from appliance.engine.server_connection import Dial
 from appliance.engine.stream import close_soon
 from certs.look import Look
 from certs.memo import Kept, Memo

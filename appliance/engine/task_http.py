@@ -18,8 +18,8 @@ from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
 from appliance.domain.notes import ConnNotes
 from appliance.domain.reason import Reason
-from appliance.engine.handler import party_of
 from appliance.engine.http.layer import StrictHttpLayer
+from appliance.engine.server_connection import party_of
 from appliance.engine.websocket import WebSocketRelay
 
 LIMIT_KEY = "arcus.limit"

@@ -23,11 +23,13 @@ from appliance.engine import bad_certificate
 from appliance.engine.clienthello import Progress
 from appliance.engine.consistency import settle
 from appliance.engine.decision import decide_tls
-from appliance.engine.layers import intercepting_stack
+from appliance.engine.handler import Opening, TaskHandler
+from appliance.engine.handshake import handshakes
+from appliance.engine.inline_tls import ChooseHttp
 from appliance.engine.observer import Observer
 from appliance.engine.recognise import classify, classify_plain
 from appliance.engine.replies import TLS_ACCESS_DENIED
-from appliance.engine.session import Choose, Session
+from appliance.engine.session import Session
 from appliance.engine.splice import relay
 from appliance.engine.task_http import TaskHttpLayer
 
@@ -145,36 +147,44 @@ async def _intercept_tls(session: Session, target: Target, hello: HelloFacts, ac
     # A blocked host gets its page inside TLS; the server is not contacted for it.
     eager = access.allowed and not session.conn.portal and (interception is None or interception.connection_strategy == "eager")
 
-    def top(ctx: Context) -> layer.Layer:
-        ctx.server.address = (target.host, target.port)
-        return intercepting_stack(ctx, hello, eager)
+    async def opening(handler: TaskHandler) -> bool:
+        handler.context.server.address = (target.host, target.port)
+        return await handshakes(handler, hello, _inside_tls(session, handler.context), eager=eager)
 
-    await session.intercept(top, _inside_tls(session), tls=True, eager=eager)
+    await session.intercept(opening, tls=True, eager=eager)
 
 
-def _inside_tls(session: Session) -> Choose:
+def _inside_tls(session: Session, ctx: Context) -> ChooseHttp:
     """After the handshake: HTTP by ALPN or by its first bytes; anything else is refused."""
 
-    def choose(asking: layer.NextLayer) -> None:
-        client = asking.context.client
-        lane = "http" if client.alpn in (b"h2", b"http/1.1") else classify_plain(asking.data_client())
+    def choose(data: bytes, server_first: bool) -> layer.Layer | None:
+        lane = "http" if ctx.client.alpn in (b"h2", b"http/1.1") else classify_plain(data)
         if lane == "http":
-            asking.layer = _http_layer(session, asking.context, HTTPMode.transparent)
-        elif lane == "unknown" and session.handler is not None:
+            return _http_layer(session, ctx, HTTPMode.transparent)
+        if lane == "unknown" and session.handler is not None:
             session.handler.abort(Reason.UNKNOWN_PROTOCOL, "inside TLS")
-        elif lane is None and asking.data_server() and session.handler is not None:
+        elif server_first and session.handler is not None:
             # What waits for the client's first word is held without a limit; no HTTP server says anything before it.
             session.handler.abort(Reason.UNKNOWN_PROTOCOL, "the server speaks first")
+        return None
 
     return choose
 
 
 async def _plain_http(session: Session, target: Target) -> None:
-    def top(ctx: Context) -> layer.Layer:
-        ctx.server.address = (target.host, target.port)
-        return _http_layer(session, ctx, HTTPMode.transparent)
+    await session.intercept(_http(session, HTTPMode.transparent, target), tls=False, eager=False)
 
-    await session.intercept(top, _no_choice, tls=False, eager=False)
+
+def _http(session: Session, mode: HTTPMode, target: Target | None = None) -> Opening:
+    """HTTP at once."""
+
+    async def opening(handler: TaskHandler) -> bool:
+        if target is not None:
+            handler.context.server.address = (target.host, target.port)
+        handler.begin(_http_layer(session, handler.context, mode))
+        return True
+
+    return opening
 
 
 def _http_layer(session: Session, ctx: Context, mode: HTTPMode) -> layer.Layer:
@@ -185,15 +195,9 @@ def _http_layer(session: Session, ctx: Context, mode: HTTPMode) -> layer.Layer:
     return http
 
 
-def _no_choice(asking: layer.NextLayer) -> None:
-    """Nothing may follow plain HTTP but what its own layer starts."""
-
-
 async def explicit_http(session: Session) -> bool:
     """Absolute-form requests, until the connection ends (False) or a CONNECT follows (True)."""
-    return await session.intercept(
-        lambda ctx: _http_layer(session, ctx, HTTPMode.regular), _no_choice, tls=False, eager=False, hand_over=True
-    )
+    return await session.intercept(_http(session, HTTPMode.regular), tls=False, eager=False, hand_over=True)
 
 
 async def _unknown(session: Session, target: Target) -> None:

@@ -7,9 +7,9 @@ from appliance.domain.facts import ClientFacts, UserFacts
 from appliance.domain.ids import TenantId
 from appliance.domain.notes import ConnNotes
 from appliance.engine.clienthello import Progress, parse_client_hello
-from appliance.engine.handler import party_of
 from appliance.engine.http.head import read_head
 from appliance.engine.lanes import field
+from appliance.engine.server_connection import party_of
 from tests.e2e.sockets import hello
 
 

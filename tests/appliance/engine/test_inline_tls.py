@@ -5,16 +5,14 @@ from contextlib import suppress
 import pytest
 import trustme
 from mitmproxy.connection import Client, Connection, ConnectionState, Server
-from mitmproxy.proxy import commands, context, events, layer, tunnel
-from mitmproxy.proxy.layers import tls
+from mitmproxy.proxy import commands, context, events, layer
 from OpenSSL import SSL
 
-from appliance.domain.facts import HelloFacts
-from appliance.engine.inline_tls import InlineTls, inlined
-from appliance.engine.layers import ClientTls
+from appliance.domain.facts import ClientFacts
+from appliance.domain.notes import ConnNotes, TlsNotes
+from appliance.engine.inline_tls import InlineTls
 from appliance.engine.options import EAGER
-
-HELLO = HelloFacts("example.test", ("http/1.1",), (772,), has_ech=False, ja3="", ja4="")
+from appliance.engine.tls_side import TlsSide
 
 
 class Echo(layer.Layer):
@@ -41,7 +39,7 @@ class Echo(layer.Layer):
 class Scene:
     """``client`` and ``server`` are the peers' ends; ``top`` runs between them."""
 
-    def __init__(self, version: int = SSL.TLS1_3_VERSION) -> None:
+    def __init__(self, version: int = SSL.TLS1_3_VERSION, *, known: bool = True) -> None:
         self.ctx = context.Context(
             Client(peername=("192.0.2.1", 1), sockname=("192.0.2.2", 2), timestamp_start=1.0, state=ConnectionState.OPEN),
             EAGER,  # type: ignore[arg-type]
@@ -50,14 +48,24 @@ class Scene:
         self.ctx.server.state = ConnectionState.OPEN
         self.client, ours_to_client = _pair(version)
         ours_to_server, self.server = _pair(version)
-        self.stack = tls.ServerTLSLayer(self.ctx)
-        inner = self.stack.child_layer = ClientTls(self.ctx, HELLO, connect_first=True)
-        self.echo = inner.child_layer = Echo(self.ctx)
-        for side, conn in ((self.stack, ours_to_server), (inner, ours_to_client)):
-            side.tls, side.tunnel_state, side.conn.timestamp_tls_setup = conn, tunnel.TunnelState.OPEN, 1.0
-        self.inner = inner
-        self.top = InlineTls(self.stack, inner, self.echo)  # type: ignore[arg-type]
+        self.notes = ConnNotes(ClientFacts("192.0.2.1", 1, "192.0.2.2", 2, "explicit"), started=1.0)
+        self.notes.client_tls, self.notes.server_tls = TlsNotes(), TlsNotes()
+        self.echo = Echo(self.ctx)
+        self.known = known
+        self.asked: list[tuple[bytes, bool]] = []
+        self.top = InlineTls(
+            TlsSide(self.ctx.client, ours_to_client, self.notes, towards_client=True),
+            TlsSide(self.ctx.server, ours_to_server, self.notes, towards_client=False),
+            self.choose,
+        )
         self.raw: list[tuple[Connection, bytes]] = []
+        self.feed(events.Start())
+        self.echo.seen.clear()
+
+    def choose(self, data: bytes, server_first: bool) -> layer.Layer | None:
+        """By ALPN when that is ``known``, else the word for it is ``echo``."""
+        self.asked.append((data, server_first))
+        return self.echo if self.known or data == b"echo" else None
 
     def feed(self, event: events.Event) -> list[commands.Command]:
         """What was commanded; data for the wire is handed to the peers."""
@@ -153,13 +161,67 @@ def test_what_comes_with_close_notify_is_passed_before_the_end() -> None:
     assert scene.closed == [scene.ctx.server]
 
 
-def test_the_layers_go_on_encrypting_after_they_took_over() -> None:
+def test_after_an_end_of_one_side_the_other_goes_on_encrypted() -> None:
     scene = Scene()
     scene.feed(events.ConnectionClosed(scene.ctx.server))
     assert scene.closed == [scene.ctx.server]
     scene.from_client(b"more")
     assert _read(scene.server) == b"more"
     assert all(b"more" not in raw for _, raw in scene.raw)
+
+
+def test_octets_after_close_notify_are_no_second_end() -> None:
+    scene = Scene()
+    scene.server.shutdown()
+    scene.feed(events.DataReceived(scene.ctx.server, _wire(scene.server)))
+    scene.feed(events.DataReceived(scene.ctx.server, b"\x17\x03\x03\0\1x"))
+    assert scene.closed == [scene.ctx.server]
+
+
+def test_an_alert_after_the_handshake_is_noted_and_ends_the_connection() -> None:
+    """RFC 8446 section 6.2: with TLS 1.3 a server says only now that it does not accept our certificate."""
+    scene = Scene(SSL.TLS1_2_VERSION)
+    scene.client.renegotiate()  # what we answer with no_renegotiation is fatal for this peer, which says so
+    with suppress(SSL.WantReadError):
+        scene.client.do_handshake()
+    scene.feed(events.DataReceived(scene.ctx.client, _wire(scene.client)))
+    with suppress(SSL.Error):
+        scene.client.do_handshake()
+    commanded = scene.feed(events.DataReceived(scene.ctx.client, _wire(scene.client)))
+    assert [type(each) for each in commanded] == [commands.CloseConnection]
+    assert (scene.closed, scene.ctx.client.state) == ([scene.ctx.client], ConnectionState.CLOSED)
+    assert scene.notes.client_tls is not None
+    assert "alert" in scene.notes.client_tls.error
+    # nothing more is said on a session that is over, and its end is told once
+    scene.server.sendall(b"answer")
+    sent = scene.feed(events.DataReceived(scene.ctx.server, _wire(scene.server)))
+    assert [each for each in sent if isinstance(each, commands.SendData)] == []
+
+
+def test_without_alpn_the_first_octets_decide_and_nothing_is_lost() -> None:
+    scene = Scene(known=False)
+    assert scene.from_client(b"ec") == []
+    assert scene.seen == []
+    scene.from_client(b"ho")
+    assert scene.seen == [b"ec", b"ho"]
+    assert isinstance(scene.echo.seen[0], events.Start)
+    assert _read(scene.server) == b"echo"
+    assert scene.asked == [(b"", False), (b"ec", False), (b"echo", False)]
+
+
+def test_that_the_server_speaks_first_is_told_while_nothing_is_known() -> None:
+    scene = Scene(known=False)
+    scene.server.sendall(b"220 hello")
+    scene.feed(events.DataReceived(scene.ctx.server, _wire(scene.server)))
+    assert scene.asked[-1] == (b"", True)
+
+
+def test_a_client_that_leaves_before_its_protocol_is_known_ends_it_all() -> None:
+    scene = Scene(known=False)
+    commanded = scene.feed(events.ConnectionClosed(scene.ctx.client))
+    assert [type(each) for each in commanded] == [commands.SendData, commands.CloseConnection]
+    with pytest.raises(SSL.ZeroReturnError):
+        scene.client.recv(100)
 
 
 def test_an_end_without_close_notify_is_told() -> None:
@@ -214,11 +276,3 @@ def test_events_of_no_connection_go_to_http() -> None:
     event = events.Wakeup(commands.RequestWakeup(1.0))
     assert scene.feed(event) == []
     assert scene.echo.seen == [event]
-
-
-def test_only_a_stack_at_rest_with_http_inside_is_taken() -> None:
-    scene = Scene()
-    assert inlined(scene.stack) is None  # an echo is no HTTP
-    assert inlined(scene.echo) is None
-    scene.inner.tunnel_state = tunnel.TunnelState.ESTABLISHING
-    assert inlined(scene.stack) is None
