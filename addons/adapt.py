@@ -11,16 +11,17 @@ from mitmproxy.http import HTTPFlow
 from addons.carry import Pages, answer, is_ours, mark_ours, task_of
 from addons.coding import ask_for_whole, narrow_accepted
 from addons.icap_message import replace_request, request_message, response_message, to_response
-from addons.scanning import Scanning, Service, Stop, endless, hold, pass_unscanned, sampled, write_down
+from addons.scan_route import choose, service_of
+from addons.scanning import Scanning, Stop, endless, hold, pass_unscanned, sampled, write_down
 from appliance.domain.ids import TenantId
 from appliance.domain.notes import TaskNotes
 from appliance.domain.reason import Reason
-from appliance.domain.verdict import Outcome
-from icap.client import Adapted
+from appliance.domain.verdict import Outcome, ScanVerdict
+from icap.client import Adapted, Service
 
 
 class Adapt:
-    def __init__(self, scanning: Mapping[TenantId, Scanning], page: Pages, count: Callable[[TaskNotes], None]) -> None:
+    def __init__(self, scanning: Mapping[TenantId, Scanning], page: Pages, count: Callable[[ScanVerdict], None]) -> None:
         self._scanning = scanning
         self._page = page
         self._count = count
@@ -29,12 +30,13 @@ class Adapt:
         if flow.response is not None:
             return
         notes, scanning = self._of(flow)
-        if scanning.respmod is not None and sampled(notes, scanning.auditor):
+        if scanning.rules.may_scan("response") and sampled(notes, scanning.auditor):
             narrow_accepted(flow.request.headers)
             if scanning.auditor.ranges == "whole":
                 ask_for_whole(flow.request.headers)
-        if scanning.reqmod is None or not sampled(notes, scanning.auditor):
-            pass_unscanned(notes, flow.request, "no_service" if scanning.reqmod is None else "not_sampled")
+        route = choose(flow, scanning, "request")
+        if not route.use or not sampled(notes, scanning.auditor):
+            pass_unscanned(notes, flow.request, route.not_scanned or "not_sampled")
         else:
             self._stop(flow, notes, hold(flow, notes, scanning.auditor, flow.request))
 
@@ -42,17 +44,19 @@ class Adapt:
         if flow.response is not None or flow.request.stream:
             return None  # refused before there was a tenant to ask about, or streaming
         notes, scanning = self._of(flow)
-        return None if scanning.reqmod is None else self._reqmod(flow, notes, scanning, scanning.reqmod)
+        service = service_of(flow, scanning, "request")
+        return None if service is None else self._reqmod(flow, notes, scanning, service)
 
     def responseheaders(self, flow: HTTPFlow) -> None:
         if is_ours(flow) or flow.response is None:
             return
         notes, scanning = self._of(flow)
+        route = choose(flow, scanning, "response")
         kind = flow.response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if flow.response.status_code == 101 and scanning.auditor.websocket == "block":
             self._stop(flow, notes, (Reason.NOT_SCANNABLE, "WebSocket"))
-        elif scanning.respmod is None or not sampled(notes, scanning.auditor):
-            pass_unscanned(notes, flow.response, "no_service" if scanning.respmod is None else "not_sampled")
+        elif not route.use or not sampled(notes, scanning.auditor):
+            pass_unscanned(notes, flow.response, route.not_scanned or "not_sampled")
         elif kind == "text/event-stream":
             self._stop(flow, notes, endless(notes, scanning.auditor, flow.response))
         elif flow.response.status_code != 101:
@@ -62,7 +66,8 @@ class Adapt:
         if is_ours(flow) or flow.response is None or flow.response.stream or flow.response.status_code == 101:
             return None
         notes, scanning = self._of(flow)
-        return None if scanning.respmod is None else self._respmod(flow, notes, scanning, scanning.respmod)
+        service = service_of(flow, scanning, "response")
+        return None if service is None else self._respmod(flow, notes, scanning, service)
 
     def _of(self, flow: HTTPFlow) -> tuple[TaskNotes, Scanning]:
         notes = task_of(flow)
@@ -92,8 +97,9 @@ class Adapt:
 
     def _judged(self, flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, adapted: Adapted) -> bool:
         """Write the verdict down. True: the message was stopped, and a page is in place."""
-        verdict = write_down(adapted.verdict, notes, scanning.auditor)
-        self._count(notes)
+        verdict = write_down(adapted, notes)
+        for each in adapted.verdicts:
+            self._count(each)
         if verdict.outcome is Outcome.BLOCKED and adapted.head and scanning.auditor.icap_block_page == "service":
             notes.fail(verdict.reason, verdict.signature or verdict.detail)
             self._deliver(flow, notes, adapted)

@@ -1,9 +1,8 @@
 """How a tenant's traffic is scanned, and what is decided about a message before its body is here."""
 
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from mitmproxy.http import HTTPFlow, Request, Response
 
@@ -13,14 +12,11 @@ from appliance.config.auditor import Auditor
 from appliance.domain.notes import TaskNotes
 from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome, ScanVerdict
-from icap.client import Adapted, Message
+from appliance.policy.scan_rules import Direction, ScanRules
+from icap.client import Adapted, Service
 
 type Stop = tuple[Reason, str]
 """Why a message goes no further, and the detail for its record."""
-
-
-class Service(Protocol):
-    async def adapt(self, message: Message) -> Adapted: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +24,9 @@ class Scanning:
     """How one tenant's traffic is scanned."""
 
     auditor: Auditor
-    reqmod: Service | None
-    respmod: Service | None
+    rules: ScanRules
+    services: Mapping[tuple[str, Direction], Service]
+    """By what the rules name, and for which direction."""
 
 
 def sampled(notes: TaskNotes, auditor: Auditor) -> bool:
@@ -66,14 +63,17 @@ def pass_unscanned(notes: TaskNotes, message: Request | Response, why: str) -> N
     message.stream = _unscanned(notes, "request" if isinstance(message, Request) else "response", why)
 
 
-def write_down(verdict: ScanVerdict, notes: TaskNotes, auditor: Auditor) -> ScanVerdict:
-    """Put the verdict into the notes; a failed scan that the configuration lets pass becomes a bypass."""
-    if verdict.outcome is Outcome.ERROR and auditor.icap_on_error == "bypass":
-        verdict = replace(verdict, outcome=Outcome.BYPASSED)
-        notes.not_scanned.append(f"{'request' if verdict.method == 'REQMOD' else 'response'}: {verdict.reason.word}")
-    notes.scans.append(verdict)
-    notes.step(f"icap_{verdict.method.lower()}", verdict.ms / 1000)
-    return verdict
+def write_down(adapted: Adapted, notes: TaskNotes) -> ScanVerdict:
+    """Put the verdict of each service that was asked into the notes; the one that counts."""
+    for verdict in adapted.verdicts:
+        kind = "request" if verdict.method == "REQMOD" else "response"
+        if verdict.outcome is Outcome.BYPASSED:
+            notes.not_scanned.append(f"{kind}: {verdict.reason.word}")
+        elif verdict.outcome is Outcome.SKIPPED:
+            notes.not_scanned.append(f"{kind}: skipped")
+        notes.scans.append(verdict)
+        notes.step(f"icap_{verdict.method.lower()}", verdict.ms / 1000)
+    return adapted.verdict
 
 
 def counter(notes: TaskNotes, field: str) -> Callable[[bytes], bytes]:

@@ -18,6 +18,7 @@ from appliance.domain.target import Target, parse_ip
 from appliance.domain.tls_facts import Need, TlsFacts
 from appliance.egress.context import EscapeContext
 from appliance.egress.registry import Registry
+from appliance.explain_scan import Scanning
 from appliance.explain_tls import Learning, Network, about_rule
 from appliance.identity.hashes import prepare
 from appliance.identity.users import Group, prepare_group
@@ -25,6 +26,7 @@ from appliance.policy.access import AccessPolicy
 from appliance.policy.access import Step as AccessStep
 from appliance.policy.decrypt import DecryptPolicy, compile_lists
 from appliance.policy.exclusions import compile_exclusions
+from appliance.policy.scan_rules import MessageFacts
 from appliance.portal.names import PortalNames
 from appliance.question import NO_SNI, Question, QuestionError, server_name, split
 from appliance.tenancy.registry import Loaded, TenantRegistry
@@ -33,7 +35,7 @@ from appliance.tenancy.resolve import TenantResolver
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """``about``: listener, tenant, user, portal, access, decrypt, escaper. ``stop``: the request ends here."""
+    """``about``: listener, tenant, user, portal, access, decrypt, scan, escaper. ``stop``: the request ends here."""
 
     about: str
     answer: str
@@ -88,6 +90,7 @@ class Explainer:
         fixed = compile_exclusions(config.tenant, interceptions, lists, lambda: 1.0)
         self.decrypt = {auditor.name: DecryptPolicy.compile(auditor, lists, fixed) for auditor in config.auditor}
         self.groups = {group.name: prepare_group(group) for group in config.user_group}
+        self.scanning = Scanning(config, lists)
         self.egress = Registry.from_config(config.escaper, config.resolver, [each.listen.address for each in config.server])
 
     def close(self) -> None:
@@ -134,7 +137,8 @@ class _Walk:
                 self._portal()
             self._who(loaded)
             self._portal()
-            self._judge(loaded)
+            if self._judge(loaded):
+                self._scan(loaded)
             self._way_out(loaded)
         except _Stop:
             pass
@@ -208,14 +212,23 @@ class _Walk:
         self._user, self.told.user = user.facts, name
         self.told.add("user", name, f"user group {group.name}; the password is taken as right")
 
-    def _judge(self, loaded: Loaded) -> None:
+    def _judge(self, loaded: Loaded) -> bool:
+        """Whether the messages can be read."""
         if self._scheme == "http":
             self._access("http", self._question.method, self._path)
-            return
+            return True
         self._access("connect", "CONNECT", "")
         self._portal(sni=self._sni)  # an address, and the portal's name in the ClientHello
-        if self._decrypt(loaded) is TlsAction.INTERCEPT:
-            self._access("https", self._question.method, self._path)
+        if self._decrypt(loaded) is not TlsAction.INTERCEPT:
+            return False
+        self._access("https", self._question.method, self._path)
+        return True
+
+    def _scan(self, loaded: Loaded) -> None:
+        question = self._question
+        facts = MessageFacts(question.method, self._target.host, question.content_type.lower(), question.size)
+        for direction, answer, why in self._parts.scanning.explain(loaded.tenant.auditor, facts):
+            self.told.add(f"scan {direction}", answer, why)
 
     def _access(self, scheme: str, method: str, path: str) -> None:
         sni = self._sni if self._scheme == "https" else ""

@@ -28,6 +28,10 @@ class Question:
     ja4: str = ""
     at: float | None = None
     """Seconds since the epoch; None: now."""
+    content_type: str = ""
+    """Of the message's body, for rules about scanning."""
+    size: int | None = None
+    """Bytes of the body; None: not stated."""
     address: str = ""
     """Where the name leads, for rules about destinations; empty: the name is not resolved."""
 

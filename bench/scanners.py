@@ -9,6 +9,7 @@ from pathlib import Path
 from bench.origin import MARKER
 from bench.processes import Program, running
 from bench.topology import Namespace
+from icap.client.probe import EICAR
 
 _CLAMD = """\
 Foreground yes
@@ -84,7 +85,8 @@ def clamd(base: Path, gateway: Namespace) -> Iterator[Scanner]:
     for name in ("db", "tmp"):
         (base / name).mkdir()
     (base / "tmp").chmod(0o777)
-    (base / "db" / "bench.ndb").write_text(f"Bench.Marker:0:*:{MARKER.hex()}\n")
+    # EICAR: without it the appliance takes the service for one that does not scan
+    (base / "db" / "bench.ndb").write_text(f"Bench.Marker:0:*:{MARKER.hex()}\nEicar:0:0:{EICAR.hex()}\n")
     (base / "clamd.conf").write_text(_CLAMD.format(base=base))
     path = base / "clamd.sock"
     with running(gateway.enter(["clamd", "-c", str(base / "clamd.conf")]), base / "out.log") as program:

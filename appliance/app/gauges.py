@@ -1,10 +1,11 @@
 """What is read every two seconds instead of being written on the hot path: gauges, and totals that others keep."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from addons.aftercare import Aftercare
+from appliance.app.icap_gauges import Services
 from appliance.audit.spool import Spool
 from appliance.domain.ids import TenantId
 from appliance.egress.registry import Registry
@@ -29,7 +30,7 @@ class Watched:
     spool: Spool
     quota: ConnectionQuota
     tenants: tuple[TenantId, ...]
-    icap: Mapping[tuple[str, str], IcapService]
+    icap: Sequence[IcapService]
     survey: Survey
     aftercare: Mapping[TenantId, Aftercare]
 
@@ -99,6 +100,10 @@ class Gauges:
         self._totals.reach("arcus_audit_spool_refused_total", total=spool.stats.refused)
 
     def _icap(self) -> None:
-        stats = [service.stats for service in self._watched.icap.values()]
+        stats = [service.stats for service in self._watched.icap]
         self._metrics.set("arcus_icap_connections_active", value=sum(each.busy + each.idle for each in stats))
         self._metrics.set("arcus_icap_waiting", value=sum(each.waiting for each in stats))
+        services = Services()
+        for service in self._watched.icap:
+            services.add(service)
+        services.show(self._metrics, self._totals)

@@ -1,47 +1,61 @@
 """The ICAP services of one worker: what each tenant's traffic is scanned by, and how the services are."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
 
 from addons.scanning import Scanning
+from appliance.app.icap_services import IcapServices, Place, Told
 from appliance.config.auditor import Auditor
+from appliance.config.icap_graph import METHODS
+from appliance.config.root import AppConfig
 from appliance.domain.ids import TenantId
-from appliance.telemetry.health import HealthWriter, State
-from icap.client import IcapService, ServiceEvent
+from appliance.policy.scan_rules import DIRECTIONS, Direction, Lists, ScanRules
+from appliance.telemetry.health import HealthWriter
+from appliance.telemetry.health import State as HealthState
+from icap.client import IcapService, Service
+from icap.client.standing import State
 
 
 class Scanners:
-    """``auditors``: each tenant's. One service for each auditor and URI, whichever tenants and directions share it."""
+    """One service for each name, and for each auditor and URI, whichever tenants and directions share it."""
 
-    def __init__(self, auditors: Mapping[TenantId, Auditor], told: Callable[[ServiceEvent], None]) -> None:
-        self._told = told
-        self.services: dict[tuple[str, str], IcapService] = {}
-        """By name of the auditor and URI."""
-        self.by_tenant = {tenant: self._scanning(auditor) for tenant, auditor in auditors.items()}
+    def __init__(self, config: AppConfig, lists: Lists, told: Told, place: Place = Place()) -> None:  # noqa: B008 - it is frozen
+        self._services = IcapServices(config, told, place)
+        auditors = {auditor.name: self._scanning(auditor, lists) for auditor in config.auditor}
+        self.by_tenant = {TenantId(tenant.tenant_id): auditors[tenant.auditor] for tenant in config.tenant}
+        self.clients = self._services.clients
+
+    def start(self) -> None:
+        """Begin to check the services, so that the first message need not wait for it."""
+        for client in self.clients:
+            client.start()
 
     def sample(self, health: HealthWriter) -> None:
-        """For the heartbeat."""
-        for (_, uri), service in self.services.items():
-            down = service.stats.suspended
-            health.set(f"icap {uri}", State.DEGRADED if down else State.OK, "suspended after failures" if down else "")
+        """For the heartbeat. Two auditors may have a service of the same name; the worse is told."""
+        for name, client in sorted(_worst(self.clients).items()):
+            standing = client.standing
+            up = standing.state is State.UP
+            health.set(f"icap {name}", HealthState.OK if up else HealthState.DEGRADED, standing.detail)
 
     async def close(self) -> None:
-        for service in self.services.values():
-            await service.close()
+        for client in self.clients:
+            await client.close()
 
-    def _scanning(self, auditor: Auditor) -> Scanning:
-        reqmod, respmod = auditor.icap_reqmod_service, auditor.icap_respmod_service
-        return Scanning(auditor, self._service(auditor, reqmod), self._service(auditor, respmod))
+    def _scanning(self, auditor: Auditor, lists: Lists) -> Scanning:
+        rules = ScanRules.compile(auditor, lists)
+        services = {(use, each): self._service(auditor, use, each) for each in DIRECTIONS for use in sorted(rules.uses(each))}
+        return Scanning(auditor, rules, services)
 
-    def _service(self, auditor: Auditor, uri: str | None) -> IcapService | None:
-        if uri is None:
-            return None
-        key = (auditor.name, uri)
-        if key not in self.services:
-            self.services[key] = IcapService(
-                uri,
-                connect_timeout=auditor.icap_connect_timeout,
-                timeout=auditor.icap_timeout,
-                max_connections=auditor.icap_max_connections,
-                on_event=self._told,
-            )
-        return self.services[key]
+    def _service(self, auditor: Auditor, use: str, direction: Direction) -> Service:
+        if use in (auditor.icap_reqmod_service, auditor.icap_respmod_service):
+            return self._services.short(auditor, use)
+        return self._services.named(use, METHODS[direction])
+
+
+def _worst(clients: Iterable[IcapService]) -> dict[str, IcapService]:
+    """By name: of those that share one, the first that is not up."""
+    found: dict[str, IcapService] = {}
+    for client in clients:
+        known = found.setdefault(client.name, client)
+        if known.standing.state is State.UP:
+            found[client.name] = client
+    return found

@@ -8,6 +8,7 @@ from appliance.audit.outcome import action_of, event_type_of
 from appliance.domain.notes import ConnNotes, EscapeNotes, TaskNotes
 from appliance.domain.reason import Reason, Source
 from appliance.domain.tls_failure import failure_of
+from appliance.domain.verdict import ScanVerdict
 from appliance.telemetry.metrics import Metrics
 from icap.client import ServiceEvent
 
@@ -102,9 +103,8 @@ class Traffic:
         """Credentials were checked, or asked for."""
         self._metrics.inc("arcus_auth_total", reason.word)
 
-    def scan(self, notes: TaskNotes) -> None:
-        """One ICAP transaction ended; it is the last in the notes."""
-        verdict = notes.scans[-1]
+    def scan(self, verdict: ScanVerdict) -> None:
+        """One ICAP transaction ended."""
         tally = self._metrics.tally
         tally("arcus_icap_transactions_total", verdict.method, verdict.outcome.value).inc()
         tally("arcus_icap_seconds", verdict.method).observe(verdict.ms / 1000)

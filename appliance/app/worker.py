@@ -26,10 +26,11 @@ from appliance.app.beat import Heartbeat
 from appliance.app.client_certificates import presenting, sample
 from appliance.app.exclusions import SnapshotReader, exclusions
 from appliance.app.gauges import Gauges, Watched
+from appliance.app.icap_services import Place, longest
 from appliance.app.leaves import Leaves
 from appliance.app.listener_tls import listener_tls
 from appliance.app.memory import Memory
-from appliance.app.parts import drain_seconds, own_listeners, stop_on
+from appliance.app.parts import drain_seconds, own_listeners, stop_on, worker_count
 from appliance.app.paths import StatePaths
 from appliance.app.portal import site
 from appliance.app.publishing import Publisher, portal_route
@@ -79,6 +80,7 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
     worker = build.worker(sockets)
     beat = Heartbeat(StatePaths(config.state_dir).run, f"worker-{index}", build.metrics, build.sample)
     build.leaves.start()
+    build.scanners.start()
     beating = asyncio.create_task(beat.run())
     drain = drain_seconds(config)
     serving = asyncio.create_task(worker.run(stop, lambda: 0.0 if signal.SIGINT in received else drain))
@@ -121,7 +123,8 @@ class _Build:
         self.auditors = {auditor.name: auditor for auditor in config.auditor}
         by_tenant = self._per_tenant(lambda auditor: auditor)
         self.sessions = Sessions(config.server, by_tenant, self.clock, seed)
-        self.scanners = Scanners(by_tenant, self.traffic.icap_event)
+        place = Place(index, worker_count(config))
+        self.scanners = Scanners(config, self.lists, self.traffic.icap_event, place)
         self.upstream = Upstream(config, rotation.own(leaves.authorities, beside), self.clock)
         self.grants = self.upstream.grants()
         self.warnings = self.upstream.warnings(self.grants)
@@ -145,7 +148,7 @@ class _Build:
         tenants = tuple(TenantId(tenant.tenant_id) for tenant in self.config.tenant)
         return Watched(
             self.listeners, self.receptions, self.leaves.by_ca, self.registry, self.spool, self.quota, tenants,
-            self.scanners.services, self.survey, self.aftercare,
+            self.scanners.clients, self.survey, self.aftercare,
         )  # fmt: skip
 
     # -- decisions --
@@ -248,8 +251,7 @@ class _Build:
         return self.site.names.request(notes.conn, notes.target, notes.scheme, claimed, notes.path)
 
     def _hook_budget(self) -> float:
-        scans = (auditor.icap_timeout for auditor in self.config.auditor)
-        return max([*scans, *(care.patience for care in self.aftercare.values())], default=0.0) + HOOK_MARGIN
+        return max([*longest(self.config), *(care.patience for care in self.aftercare.values())], default=0.0) + HOOK_MARGIN
 
     def sample(self, health: HealthWriter) -> None:
         """For the heartbeat: gauges, and what this worker knows of its health."""

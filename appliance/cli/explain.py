@@ -38,11 +38,13 @@ def explain(
     ] = "",
     ja4: Annotated[str, typer.Option("--ja4", metavar="JA4", help="By a client with this fingerprint.")] = "",
     at: Annotated[str, typer.Option("--at", metavar="TIME", help="At this time (ISO 8601; UTC without an offset).")] = "",
+    content_type: Annotated[str, typer.Option("--content-type", metavar="TYPE", help="With a body of this type.")] = "",
+    size: Annotated[int | None, typer.Option("--size", metavar="BYTES", min=0, help="With a body of this length.")] = None,
     address: Annotated[str, typer.Option("--address", metavar="IP", help="The destination's address.")] = "",
     look: Annotated[bool, typer.Option("--look", help="Resolve the name and look at the server, where a rule asks.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell what would happen to a request: which tenant, which rules, decrypted or not, which way out, and why.
+    """Tell what would happen to a request: which tenant and rules, decrypted or not, scanned by what, which way out, and why.
 
     For one of the portal's names it tells that the portal answers. Nothing is sent without --look. The same code decides
     as for live traffic. Exit status 0 whether it would be allowed or not.
@@ -55,7 +57,9 @@ def explain(
     explainer = Explainer(loaded, network)
     try:
         told = explainer.explain(
-            Question(url, client, user, server, method.upper(), tenant_header, sni, ja4, _seconds(at), address)
+            Question(
+                url, client, user, server, method.upper(), tenant_header, sni, ja4, _seconds(at), content_type, size, address
+            )
         )
     except QuestionError as error:
         raise CliError(str(error), "see `arcus explain --help`") from error

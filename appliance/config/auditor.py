@@ -5,6 +5,8 @@ from typing import Literal
 from pydantic import Field
 
 from appliance.config.consistency import NameConsistency
+from appliance.config.icap_rule import IcapRule
+from appliance.config.icap_service import IcapHealth
 from appliance.config.interception import TlsInterception
 from appliance.config.values import IcapUri, Name, Node, Seconds, Size
 
@@ -16,12 +18,18 @@ class Auditor(Node):
     """What tenants and servers refer to it by."""
     tls_interception: TlsInterception | None = TlsInterception()
     """null: no TLS is decrypted, everything is spliced and recorded so."""
+    icap_rules: list[IcapRule] = []
+    """Which service a message goes to, by rules. What none of them matches goes to the two services below; where those are not
+    given, the last rule must have no conditions."""
     icap_reqmod_service: IcapUri | None = None
     """``icap://host:1344/service`` (or ``icaps:``) that requests go to; absent: requests are not scanned."""
     icap_respmod_service: IcapUri | None = None
     """The same for responses."""
+    icap_health: IcapHealth | None = IcapHealth()
+    """How these two are checked; null where they are no virus scanners and let EICAR pass."""
     icap_on_error: Literal["block", "bypass"] = "block"
-    """What happens when a service cannot be asked: refuse the traffic, or pass it and record that it was not scanned."""
+    """What happens when one of these services cannot be asked: refuse the traffic, or pass it and record that it was not
+    scanned."""
     icap_connect_timeout: Seconds = 2.0
     """Connecting to a service."""
     icap_timeout: Seconds = 30.0

@@ -24,15 +24,15 @@ def _next_names(node: Escaper) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*(rule.next for rule in node.rules), node.fallback_next]))
 
 
-def graph_problems(edges: Mapping[str, Sequence[str]], max_depth: int = MAX_DEPTH) -> list[str]:
+def graph_problems(edges: Mapping[str, Sequence[str]], max_depth: int = MAX_DEPTH, what: str = "escaper") -> list[str]:
     """What is wrong with a graph, as sentences; empty when nothing is. Each cycle is told once."""
     problems = [
-        f"escaper {name!r} leads to {target!r}, which is not defined"
+        f"{what} {name!r} leads to {target!r}, which is not defined"
         for name, targets in edges.items()
         for target in targets
         if target not in edges
     ]
-    walk = _Walk(edges, max_depth, problems)
+    walk = _Walk(edges, max_depth, problems, what)
     for name in edges:
         walk.height(name, ())
     return problems
@@ -41,19 +41,19 @@ def graph_problems(edges: Mapping[str, Sequence[str]], max_depth: int = MAX_DEPT
 class _Walk:
     """Depth first; the height of each finished node is kept, so the work is linear in the edges."""
 
-    def __init__(self, edges: Mapping[str, Sequence[str]], max_depth: int, problems: list[str]) -> None:
-        self._edges, self._max_depth, self._problems = edges, max_depth, problems
+    def __init__(self, edges: Mapping[str, Sequence[str]], max_depth: int, problems: list[str], what: str) -> None:
+        self._edges, self._max_depth, self._problems, self._what = edges, max_depth, problems, what
         self._heights: dict[str, int] = {}
 
     def height(self, name: str, trail: tuple[str, ...]) -> int:
         """Nodes on the longest path from here. Recursion ends at ``max_depth``, whatever the graph is."""
         if name in trail:
             cycle = " -> ".join([*trail[trail.index(name) :], name])
-            return self._fail(f"escapers go round in circles: {cycle}")
+            return self._fail(f"{self._what}s go round in circles: {cycle}")
         known = self._heights.get(name)
         if len(trail) + (known or 1) > self._max_depth:
             path = " -> ".join([*trail[:3], "...", name])
-            return self._fail(f"more than {self._max_depth} escapers on one path: {path}")
+            return self._fail(f"more than {self._max_depth} {self._what}s on one path: {path}")
         if known is None:
             below = (self.height(target, (*trail, name)) for target in self._edges.get(name, ()) if target in self._edges)
             known = self._heights[name] = 1 + max(below, default=0)

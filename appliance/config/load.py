@@ -11,6 +11,7 @@ from appliance.config.client_tls_check import check_client_tls
 from appliance.config.document import MAX_BYTES, Document, DocumentError, read_document
 from appliance.config.exposure import check_exposure
 from appliance.config.files import check_files
+from appliance.config.icap_graph import check_icap
 from appliance.config.messages import told
 from appliance.config.pkcs11_check import check_pkcs11
 from appliance.config.redis_check import check_redis
@@ -63,6 +64,7 @@ def parse(raw: bytes | str, *, file: str, base: Path) -> Loaded:
 _CHECKS = (
     check_references,
     check_routing,
+    check_icap,
     check_exposure,
     check_files,
     check_pkcs11,

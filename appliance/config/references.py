@@ -10,7 +10,7 @@ from appliance.config.messages import missing
 from appliance.config.tenant import Tenant
 from appliance.config.view import SECTIONS, View
 
-_WORDS = {"user_group": "user group", "ca": "CA", "host_list": "host list"}
+_WORDS = {"user_group": "user group", "ca": "CA", "host_list": "host list", "icap_service": "ICAP service"}
 
 
 def check_references(view: View) -> None:
@@ -50,6 +50,9 @@ def _of_auditor(node: Auditor) -> Iterator[_Reference]:
         for key, target in (("tenants", "tenant"), ("groups", "user_group"), ("host_lists", "host_list")):
             for index, name in enumerate(getattr(rule, key)):
                 yield ("tls_interception", "rules", number, key, index), target, name
+    for number, icap_rule in enumerate(node.icap_rules):
+        for index, name in enumerate(icap_rule.host_lists):
+            yield ("icap_rules", number, "host_lists", index), "host_list", name
     for number, certificate in enumerate(node.tls_interception.client_certificates if node.tls_interception else []):
         for key, target in (("tenants", "tenant"), ("groups", "user_group")):
             for index, name in enumerate(getattr(certificate, key)):
@@ -80,7 +83,12 @@ _REFERENCES: dict[str, Callable[[Any], Iterator[_Reference]]] = {
 def _duplicates(view: View) -> None:
     for section in SECTIONS:
         _twice(view, (section,), view.data.get(section), "tenant_id" if section == "tenant" else "name")
-    for section, *inner in (("tenant", "policies"), ("user_group", "static_users"), ("auditor", "tls_interception", "rules")):
+    for section, *inner in (
+        ("tenant", "policies"),
+        ("user_group", "static_users"),
+        ("auditor", "tls_interception", "rules"),
+        ("auditor", "icap_rules"),
+    ):
         for path, _ in view.each(section):
             node: Any = view.data[section][path[1]]
             for key in inner:

@@ -9,7 +9,10 @@ from appliance.config.auditor import Auditor
 from appliance.config.ca import Ca
 from appliance.config.escaper import Escaper
 from appliance.config.host_list import HostList
+from appliance.config.icap_chain import IcapChain
 from appliance.config.icap_server import IcapServer
+from appliance.config.icap_service import IcapService
+from appliance.config.icap_set import IcapSet
 from appliance.config.portal import Portal
 from appliance.config.redis import Redis
 from appliance.config.resolver import Resolver
@@ -111,6 +114,12 @@ class AppConfig(Node):
     """Ways out."""
     host_list: list[HostList] = []
     """Named lists of hosts that decryption rules refer to."""
+    icap_service: list[IcapService] = []
+    """ICAP services that auditors' rules lead to."""
+    icap_set: list[IcapSet] = []
+    """Services that stand in for each other."""
+    icap_chain: list[IcapChain] = []
+    """Services that are asked one after the other."""
     auditor: list[Auditor]
     """What is decrypted and scanned."""
     user_group: list[UserGroup] = []

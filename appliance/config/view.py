@@ -9,7 +9,19 @@ from appliance.config.root import AppConfig
 from appliance.domain.errors import Problem
 from appliance.domain.text import printable
 
-SECTIONS: Final = ("ca", "resolver", "escaper", "host_list", "auditor", "user_group", "tenant", "server")
+SECTIONS: Final = (
+    "ca",
+    "resolver",
+    "escaper",
+    "host_list",
+    "icap_service",
+    "icap_set",
+    "icap_chain",
+    "auditor",
+    "user_group",
+    "tenant",
+    "server",
+)
 NEEDED: Final = ("ca", "escaper", "auditor", "tenant", "server")
 NAME_KEYS: Final = ("name", "tenant_id")
 _MESSAGE_LIMIT = 600

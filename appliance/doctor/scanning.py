@@ -3,15 +3,16 @@
 import socket
 from collections.abc import Iterator
 
+from appliance.app.icap_services import IcapServices
 from appliance.app.paths import StatePaths
-from appliance.config.auditor import Auditor
+from appliance.config.icap_graph import METHODS, leaves
 from appliance.config.icap_server import IcapServer as IcapServerConfig
 from appliance.config.root import AppConfig
 from appliance.doctor.finding import Finding, fail, ok, warn
 from appliance.doctor.ports import try_bind
 from appliance.domain.target import Target
-from icap.client import IcapService
-from icap.client.address import ServiceAddress
+from icap.client import IcapService, ServiceEvent
+from icap.client.prober import Rhythm
 from icap.server.adapt import standard_services
 from icap.server.clamav import ManagedClamd
 from icap.server.scanners.clamd import ClamdScanner, ClamdSettings
@@ -22,37 +23,45 @@ from icap.server.settings import ServerSettings
 
 async def examine(config: AppConfig) -> list[Finding]:
     """Each service of each auditor once."""
-    services = dict(_services(config))
-    if not services:
-        return [warn("scanning", "no auditor names an ICAP service", "set icap_reqmod_service and icap_respmod_service")]
+    services = IcapServices(config, _ignore)
+    clients = list(dict.fromkeys(_clients(config, services)))
+    if not clients:
+        hint = "set icap_reqmod_service and icap_respmod_service, or icap_rules"
+        return [warn("scanning", "no auditor leads to an ICAP service", hint)]
     own = config.icap_server
     if own is None or try_bind(own.listen.address) is not None:
-        return [await _ask(uri, auditor) for uri, auditor in services.items()]
+        return [await _ask(client) for client in clients]
     if own.scanner.managed and not (own.scanner.socket or ManagedClamd(StatePaths(config.state_dir).clamd).socket).exists():
         return [warn("scanning", "clamd is started by `arcus run`, which does not run now", "examine again while it runs")]
-    return await _without_ours(config, own, services)
+    return await _without_ours(config, own, clients)
 
 
-def _services(config: AppConfig) -> Iterator[tuple[str, Auditor]]:
+def _clients(config: AppConfig, services: IcapServices) -> Iterator[IcapService]:
+    """Those that are to be checked: a service that is no virus scanner cannot be asked whether it scans."""
+    nodes = {node.name: node for node in config.icap_service}
     for auditor in config.auditor:
         for uri in (auditor.icap_reqmod_service, auditor.icap_respmod_service):
             if uri is not None:
-                yield uri, auditor
+                yield services.short_client(auditor, uri)
+        for rule in auditor.icap_rules:
+            for method in METHODS.values() if rule.scans else ():
+                yield from (services.client(nodes[name]) for name in leaves(config, rule.use, method))
 
 
-async def _ask(uri: str, auditor: Auditor, shown: str = "") -> Finding:
-    service = IcapService(uri, connect_timeout=auditor.icap_connect_timeout, timeout=auditor.icap_timeout, max_connections=1)
+async def _ask(client: IcapService, shown: str = "") -> Finding:
+    what = f"scanning by {shown or client.name}"
     try:
-        health = await service.check()
+        health = await client.check() if client.checked else await client.greet()
     finally:
-        await service.close()
-    what = f"scanning by {shown or uri}"
-    if health.ok:
+        await client.close()
+    if health.ok and client.checked:
         return ok(what, f"EICAR is found ({health.detail}), clean passes, {health.ms:.0f} ms")
-    return fail(what, health.detail, "without it, traffic is treated by icap_on_error; is clamd running?")
+    if health.ok:
+        return ok(what, f"answers ({health.detail}); whether it scans is not checked (health: null)")
+    return fail(what, health.detail, "without it, traffic is treated by on_error; is its scanner running?")
 
 
-async def _without_ours(config: AppConfig, own: IcapServerConfig, services: dict[str, Auditor]) -> list[Finding]:
+async def _without_ours(config: AppConfig, own: IcapServerConfig, clients: list[IcapService]) -> list[Finding]:
     """The appliance does not run: its ICAP server is started on a free port, with the scanner that is configured."""
     scanner = _scanner(own, StatePaths(config.state_dir))
     settings = ServerSettings()
@@ -62,27 +71,24 @@ async def _without_ours(config: AppConfig, own: IcapServerConfig, services: dict
     try:
         await scanner.start()
         await server.start([sock])
-        return [
-            await _ask(
-                _moved(uri, own.listen.address, port), auditor, f"{uri} (started for this check)" if _is(uri, own) else uri
-            )
-            for uri, auditor in services.items()
-        ]
+        return [await (_ask_moved(client, port) if _is(client, own) else _ask(client)) for client in clients]
     finally:
         await server.stop(0.0)
         await scanner.close()
 
 
-def _is(uri: str, own: IcapServerConfig) -> bool:
-    address = ServiceAddress.parse(uri)
-    return Target(address.host, address.port) == own.listen.address
+def _is(client: IcapService, own: IcapServerConfig) -> bool:
+    return Target(client.address.host, client.address.port) == own.listen.address
 
 
-def _moved(uri: str, own: Target, port: int) -> str:
-    address = ServiceAddress.parse(uri)
-    if Target(address.host, address.port) != own:
-        return uri
-    return f"icap://127.0.0.1:{port}/{uri.split('://', 1)[1].partition('/')[2]}"
+async def _ask_moved(client: IcapService, port: int) -> Finding:
+    """The same service of the server that was started."""
+    moved = IcapService(f"icap://127.0.0.1:{port}{client.address.path}", health=Rhythm() if client.checked else None)
+    return await _ask(moved, f"{client.name} (started for this check)")
+
+
+def _ignore(event: ServiceEvent) -> None:
+    """What happens stands in the findings."""
 
 
 def _scanner(config: IcapServerConfig, paths: StatePaths) -> ClamdScanner:

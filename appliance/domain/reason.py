@@ -277,6 +277,10 @@ class Reason(Enum):
     ICAP_ERROR = "icap_error", _About(503, Source.ICAP, "The ICAP service answered with an error.")
     ICAP_PROTOCOL = "icap_protocol_error", _About(503, Source.ICAP, "The ICAP service's answer does not follow the protocol.")
     ICAP_OVERLOAD = "icap_overload", _About(503, Source.ICAP, "The ICAP service has more work than it takes.")
+    ICAP_UNHEALTHY = (
+        "icap_unhealthy",
+        _About(503, Source.ICAP, "The ICAP service does not scan: it passes a test virus, or blocks a clean test message."),
+    )
     SCANNER_UNREACHABLE = (
         "scanner_unreachable",
         _About(503, Source.ICAP, "The scanner behind the ICAP service cannot be reached."),

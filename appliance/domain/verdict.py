@@ -14,6 +14,8 @@ class Outcome(Enum):
     """The scan failed and the policy for failures is to block."""
     BYPASSED = "bypassed"
     """The scan failed and the tenant's configuration lets the message pass."""
+    FAILED = "failed"
+    """The scan failed, and the next service of its set was asked."""
     SKIPPED = "skipped"
     """Not scanned, on purpose; ``detail`` says why."""
 

@@ -103,6 +103,22 @@ ICAP = (
     Spec("arcus_icap_errors_total", _C, ("reason",), "ICAP transactions that failed."),
     Spec("arcus_icap_connections_active", _G, (), "Connections to ICAP services."),
     Spec("arcus_icap_waiting", _G, (), "Transactions that wait for a connection."),
+    Spec(
+        "arcus_icap_service_state",
+        _G,
+        ("service",),
+        "How a service stands in the worker where it stands worst: 0 up, 1 not checked yet, 2 suspended, 3 down.",
+        mode="livemax",
+    ),
+    Spec("arcus_icap_service_connections_active", _G, ("service",), "Connections to a service."),
+    Spec("arcus_icap_service_waiting", _G, ("service",), "Messages that wait for a connection to a service."),
+    Spec(
+        "arcus_icap_service_messages_total", _C, ("service", "outcome"), "Messages given to a service, test messages included."
+    ),
+    Spec("arcus_icap_service_failures_total", _C, ("service", "reason"), "Messages that a service could not judge."),
+    Spec("arcus_icap_service_retries_total", _C, ("service",), "Messages sent again because a kept connection was closed."),
+    Spec("arcus_icap_service_suspensions_total", _C, ("service",), "Times that failures suspended a service."),
+    Spec("arcus_icap_service_probes_total", _C, ("service", "result"), "Checks by test messages: `ok` or a reason."),
     Spec("arcus_icap_not_scanned_total", _C, ("why",), "Bodies passed without a scan, on purpose."),
     Spec("arcus_icap_server_connections_active", _G, (), "Connections to our ICAP server."),
     Spec("arcus_icap_server_requests_total", _C, ("method", "status"), "Requests to our ICAP server."),

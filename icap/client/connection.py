@@ -5,6 +5,7 @@ Reading goes on while we write, because bytes arrive by callback: a server that 
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import cast
@@ -38,6 +39,7 @@ class Connection(asyncio.Protocol):
         self._heard = False
         self._deadline = 0.0
         self._stall = 0.0
+        self._first_byte = math.inf
         self._progress = 0.0
         self._unsent = 0
         self._full = False
@@ -105,16 +107,18 @@ class Connection(asyncio.Protocol):
     def reusable(self) -> bool:
         return self._error is None and self.wire.reusable and self._pending_write() == 0
 
-    def begin(self, deadline: float, stall: float) -> None:
-        """Start a transaction that ends by ``deadline`` (loop time), and never stands still for ``stall`` seconds."""
+    def begin(self, deadline: float, stall: float, first_byte: float = math.inf) -> None:
+        """Start a transaction that ends by ``deadline`` (loop time), and never stands still for ``stall`` seconds; between
+        our last byte and the first of the answer for ``first_byte`` seconds, in which a scanner may think."""
         self.idle_since = None
         self._deadline = deadline
         self._stall = stall
+        self._first_byte = first_byte
         self._progress = self._loop.time()
         self._unsent = 0
         self._paused = None
         self._span = deadline - self._progress
-        self._timer = self._loop.call_at(min(deadline, self._progress + stall), self._check_time)
+        self._timer = self._loop.call_at(self._next_check(self._progress, True), self._check_time)
 
     def end(self) -> None:
         """Stop the clocks of the transaction."""
@@ -180,6 +184,7 @@ class Connection(asyncio.Protocol):
     def all_sent(self, size: int) -> None:
         """The service has ``size`` bytes to judge now."""
         self._deadline += size / SCAN_RATE
+        self._first_byte += size / SCAN_RATE
 
     async def event(self) -> ResponseEvent:
         """The next event of the answer.
@@ -214,9 +219,11 @@ class Connection(asyncio.Protocol):
             self._fail(ScanError(Reason.ICAP_TIMEOUT, "no complete answer in the transaction's time"))
         elif moving and now >= self._progress + self._stall:
             self._fail(ScanError(Reason.ICAP_TIMEOUT, f"no byte moved for {self._stall:g} s"))
+        elif not moving and now >= self._progress + self._first_byte:
+            self._fail(ScanError(Reason.ICAP_TIMEOUT, f"no answer within {self._first_byte:g} s"))
         else:
             self._timer = self._loop.call_at(self._next_check(now, moving), self._check_time)
 
     def _next_check(self, now: float, moving: bool) -> float:
         quiet_until = (self._progress if moving else now) + self._stall
-        return min(self._deadline, quiet_until)
+        return min(self._deadline, quiet_until, self._progress + self._first_byte)

@@ -1,7 +1,7 @@
 """What goes into an adaptation and what comes out."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from appliance.domain.verdict import ScanVerdict
 from icap.client.body import Body
@@ -53,3 +53,18 @@ class Adapted:
     kind: Kind = "unmodified"
     head: bytes | None = None
     body: bytes | Body | None = None
+    links: tuple[ScanVerdict, ...] = ()
+    """Where several services were asked: the verdict of each, in the order in which they were. ``verdict`` is then what
+    becomes of the message."""
+
+    @property
+    def verdicts(self) -> tuple[ScanVerdict, ...]:
+        """The verdict of every service that was asked."""
+        return self.links or (self.verdict,)
+
+
+class Service(Protocol):
+    """Whatever adapts messages: one service, or something that holds services. Never raises for what a service or the
+    network does; until ``adapt`` has returned, nothing of its answer has gone anywhere."""
+
+    async def adapt(self, message: Message) -> Adapted: ...

@@ -70,7 +70,8 @@ class Pool:
 
     async def _wait(self) -> Connection | None:
         if len(self._waiting) >= self._max_waiting:
-            raise ScanError(Reason.ICAP_OVERLOAD, f"{self._max_waiting} messages wait for a connection")
+            detail = f"{self._max_waiting} messages wait for a connection" if self._max_waiting else "all connections are busy"
+            raise ScanError(Reason.ICAP_OVERLOAD, detail)
         waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         self._count()

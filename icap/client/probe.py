@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome
 from icap.client.message import Adapted, Message, Method
 
@@ -16,11 +17,17 @@ _TYPE: Final = b"Content-Type: application/octet-stream\r\nContent-Length: %d\r\
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """``ok``: the infected message was blocked and the clean one passed."""
+    """``ok``: the infected message was blocked and the clean one passed. ``detail``: why not, or what was found."""
 
     ok: bool
     detail: str = ""
     ms: float = 0.0
+    reason: Reason = Reason.OK
+
+    @property
+    def transient(self) -> bool:
+        """It could not be asked, which may be over in a moment. A wrong answer is one at once."""
+        return not self.ok and self.reason is not Reason.ICAP_UNHEALTHY
 
 
 def probe_message(method: Method, body: bytes) -> Message:
@@ -36,7 +43,8 @@ def read_health(infected: Adapted, clean: Adapted) -> Health:
     for name, adapted, wanted in (("infected", infected, Outcome.BLOCKED), ("clean", clean, Outcome.CLEAN)):
         verdict = adapted.verdict
         if verdict.outcome is Outcome.ERROR:
-            return Health(False, f"{verdict.reason.word}: {verdict.detail}", ms)
+            return Health(False, f"{verdict.reason.word}: {verdict.detail}", ms, verdict.reason)
         if verdict.outcome is not wanted:
-            return Health(False, f"the {name} test message came back {verdict.outcome.value}", ms)
+            text = f"the {name} test message came back {verdict.outcome.value}"
+            return Health(False, text, ms, Reason.ICAP_UNHEALTHY)
     return Health(True, infected.verdict.signature, ms)

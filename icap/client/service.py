@@ -1,6 +1,7 @@
 """One ICAP service, as the traffic path sees it."""
 
 import asyncio
+import random
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,8 @@ from icap.client.judgement import Judgement, judge
 from icap.client.message import Adapted, Message, Method
 from icap.client.pool import Pool
 from icap.client.probe import CLEAN, EICAR, Health, probe_message, read_health
+from icap.client.prober import Prober, Rhythm
+from icap.client.standing import Standing, State
 from icap.client.stats import EventSink, ServiceEvent, ServiceStats
 from icap.client.threat import clean_text, noted_headers
 from icap.client.transaction import Answer, exchange
@@ -36,13 +39,17 @@ class IcapService:
     """Adapts messages through one service, over pooled connections. Use within one event loop.
 
     ``uri`` is ``icap://host[:port]/service`` or ``icaps://`` (TLS from the first byte, ``tls_ca`` a PEM file of its own
-    authorities). Times are in seconds; ``timeout`` is for a whole transaction, waiting for a connection included.
+    authorities). Times are in seconds; ``timeout`` is for a whole transaction, waiting for a connection included. ``name``
+    stands in verdicts and events; the URI when absent. ``health``: when to check whether it scans; absent: it is not checked,
+    unless somebody calls ``check``.
     """
 
     def __init__(
         self,
         uri: str,
         *,
+        name: str = "",
+        health: Rhythm | None = None,
         connect_timeout: float = 2.0,
         timeout: float = 30.0,
         max_connections: int = 64,
@@ -53,7 +60,7 @@ class IcapService:
     ) -> None:
         """Raises ValueError when ``uri`` is none."""
         self.address = ServiceAddress.parse(uri)
-        self.name = str(self.address)
+        self.name = name or str(self.address)
         self.stats = ServiceStats()
         self._connect_timeout = connect_timeout
         self._timeout = timeout
@@ -63,10 +70,11 @@ class IcapService:
         self._tls = ssl.create_default_context(cafile=tls_ca) if self.address.tls else None
         clock = clock if clock is not None else SystemClock()
         tuning = self._tuning
-        self._breaker = Breaker(tuning.failure_limit, tuning.failure_window, tuning.revival_delay, clock)
+        breaker = Breaker(tuning.failure_limit, tuning.failure_window, tuning.revival_delay, clock)
+        self.standing = Standing(breaker, self.stats, self._tell, checked=health is not None)
+        self._prober = Prober(self._probe, self.standing, health, random.random) if health is not None else None
         self._features = Features(self._fetch_options, clock, tuning.default_options_ttl)
         self._pool = Pool(self._connect, max_connections, tuning.idle_timeout, tuning.max_waiting, self.stats)
-        self._last_failure: ScanError | None = None
         self._streams = 0
         self._fixed_fields: tuple[Field, ...] = (("Host", self.address.authority), ("User-Agent", "Arcus"))
 
@@ -80,19 +88,33 @@ class IcapService:
     async def check(self) -> Health:
         """Ask for an infected and a clean message; a suspension does not stop this, and success ends it."""
         try:
-            options = await self._options(asyncio.get_running_loop().time() + self._timeout, probing=True)
+            health = await self._probe()
         except ScanError as error:
-            self._fail(error)
-            self._tell("check", str(error))
-            return Health(False, str(error))
-        method: Method = "RESPMOD" if "RESPMOD" in options.methods else "REQMOD"
-        infected = await self._adapt(probe_message(method, EICAR), probing=True)
-        clean = await self._adapt(probe_message(method, CLEAN), probing=True)
-        health = read_health(infected, clean)
-        if health.ok:
-            self._recover()
+            self.standing.failed(error)
+            health = Health(False, str(error), reason=error.reason)
+        self.standing.judged(health)
         self._tell("check", "ok" if health.ok else health.detail)
         return health
+
+    async def greet(self) -> Health:
+        """Ask for its options: whether it is there, not whether it scans."""
+        started = asyncio.get_running_loop().time()
+        try:
+            options = await self._options(started + self._timeout, probing=True)
+        except ScanError as error:
+            return Health(False, str(error), reason=error.reason)
+        ms = (asyncio.get_running_loop().time() - started) * 1000
+        return Health(True, f"{options.service or self.name} does {', '.join(sorted(options.methods))}", ms)
+
+    @property
+    def checked(self) -> bool:
+        """Whether it is to be checked now and then."""
+        return self._prober is not None
+
+    def start(self) -> None:
+        """Begin to check whether the service scans, if it is to be checked; the first message would do the same."""
+        if self._prober is not None:
+            self._prober.start()
 
     @property
     def connection_limit(self) -> int:
@@ -101,8 +123,18 @@ class IcapService:
 
     async def close(self) -> None:
         """Close the connections; transactions under way end as they will."""
+        if self._prober is not None:
+            await self._prober.close()
         await self._features.close()
         self._pool.close()
+
+    async def _probe(self) -> Health:
+        """Raises ScanError when there are no options that say which method is to be tried."""
+        options = await self._options(asyncio.get_running_loop().time() + self._timeout, probing=True)
+        method: Method = "RESPMOD" if "RESPMOD" in options.methods else "REQMOD"
+        infected = await self._adapt(probe_message(method, EICAR), probing=True)
+        clean = await self._adapt(probe_message(method, CLEAN), probing=True)
+        return read_health(infected, clean)
 
     # -- one message ---------------------------------------------------------------------------------------------------
 
@@ -114,7 +146,9 @@ class IcapService:
         answer: Answer | None = None
         try:
             options = await self._options(started + self._timeout, probing)
-            self._check_method(message, options)
+            _check_method(message, options)
+            if self.standing.on_trial and not probing:
+                self.standing.recovered()
             if self._tuning.honour_transfer_ignore and _transfer(message, options) is Transfer.IGNORE:
                 return await self._finish(message, started, None, Judgement(Outcome.SKIPPED), "Transfer-Ignore")
             if isinstance(message.body, Body):
@@ -125,8 +159,9 @@ class IcapService:
                 self._note(answer)
                 judgement = judge(message, answer, allow_206=self._tuning.allow_206)
         except ScanError as error:
-            if not isinstance(message.body, Body) or error is not message.body.error:
-                self._fail(error)
+            broken_off = isinstance(message.body, Body) and error is message.body.error
+            if not probing and not broken_off:
+                self.standing.failed(error)
             return await self._finish(message, started, answer, Judgement(Outcome.ERROR, error.reason), error.detail)
         return await self._finish(message, started, answer, judgement, judgement.detail)
 
@@ -152,18 +187,13 @@ class IcapService:
             raise
         return answer, _settle(answer.body, judgement)
 
-    def _check_method(self, message: Message, options: ServiceOptions) -> None:
-        if message.method not in options.methods:
-            raise ScanError(Reason.ICAP_ERROR, f"the service does not do {message.method}")
-        if self._breaker.on_trial:
-            self._recover()
-
     def _request(self, message: Message, options: ServiceOptions) -> Request:
         body = message.body
         size = length_of(body)
         whole = not isinstance(body, Body)
         allow = "204, 206" if whole and self._tuning.allow_206 and "206" in options.allow else "204"
-        fields = (*self._fixed_fields, ("Allow", allow), *identity_fields(message.identity))
+        who = identity_fields(message.identity) if self._tuning.send_identity else ()
+        fields = (*self._fixed_fields, ("Allow", allow), *who)
         if task_id := plain_value(message.task_id):
             fields = (*fields, ("X-Request-ID", task_id))
         preview = None
@@ -186,7 +216,7 @@ class IcapService:
         try:
             answer = await self._attempt(request, body, deadline, fresh=False)
         except ScanError as error:
-            if not error.retryable:
+            if not error.retryable or not self._tuning.retry:
                 raise
             self.stats.retries += 1
             return await self._attempt(request, body, deadline, fresh=True)
@@ -197,7 +227,7 @@ class IcapService:
         if connection is None:
             connection = await self._acquire(deadline, fresh)
         try:
-            connection.begin(deadline, self._tuning.stall_timeout)
+            connection.begin(deadline, self._tuning.stall_timeout, self._tuning.first_byte_timeout)
             answer = await exchange(connection, request, body)
             if answer.status == 408 and connection.uses:
                 # The server gave up waiting for a request on this connection just when ours was on its way.
@@ -208,7 +238,8 @@ class IcapService:
 
     async def _acquire(self, deadline: float, fresh: bool) -> Connection:
         try:
-            async with asyncio.timeout_at(deadline):
+            until = min(deadline, asyncio.get_running_loop().time() + self._tuning.queue_timeout)
+            async with asyncio.timeout_at(until):
                 return await self._pool.acquire(fresh=fresh)
         except TimeoutError as error:
             raise ScanError(Reason.ICAP_OVERLOAD, "no connection became free in time") from error
@@ -234,14 +265,17 @@ class IcapService:
     # -- the service's state -------------------------------------------------------------------------------------------
 
     async def _options(self, deadline: float, probing: bool) -> ServiceOptions:
-        if self._breaker.suspended and not probing:
-            raise ScanError(Reason.ICAP_UNREACHABLE, "the service is suspended after failures")
-        if self._breaker.on_trial:
-            self._features.forget()
-        elif (options := self._features.current()) is not None:
+        standing = self.standing
+        admitted = (probing or standing.state is State.UP) and not standing.on_trial
+        if admitted and (options := self._features.current()) is not None:
             return options
         try:
             async with asyncio.timeout_at(deadline):
+                if not probing:
+                    self.start()
+                    await self.standing.admit()
+                if self.standing.on_trial:
+                    self._features.forget()
                 return await self._features.get()
         except TimeoutError as error:
             raise ScanError(Reason.ICAP_TIMEOUT, "no answer to OPTIONS") from error
@@ -261,9 +295,13 @@ class IcapService:
     def _apply(self, options: ServiceOptions) -> None:
         self.stats.options_fetched += 1
         advertised = options.max_connections
-        self._pool.resize(min(self._max_connections, advertised) if advertised else self._max_connections)
+        self._pool.resize(self._share(advertised) if advertised else self._max_connections)
         self.stats.istag = options.istag
         self._tell("options", f"methods {', '.join(sorted(options.methods))}; preview {options.preview}")
+
+    def _share(self, advertised: int) -> int:
+        """Of the connections that the service allows, this worker's: workers do not know of each other's."""
+        return min(self._max_connections, max(1, advertised // self._tuning.workers))
 
     def _note(self, answer: Answer) -> None:
         """Learn from an answer: a new ISTag means that the service's state, and perhaps its options, changed."""
@@ -279,24 +317,7 @@ class IcapService:
         elif answer.status in (404, 405):
             self._features.forget()
 
-    def _recover(self) -> None:
-        if self._breaker.recover():
-            self.stats.suspended = False
-            self._tell("up")
-
-    def _fail(self, error: ScanError) -> None:
-        self.stats.errors[error.reason.word] += 1
-        if error.reason is Reason.BODY_TOO_LARGE:
-            return  # about this message: an upload of large files must not suspend the service for everybody
-        if error is self._last_failure:
-            return  # one failed fetch of OPTIONS fails every message that waited for it, and is still one failure
-        self._last_failure = error
-        if not self._breaker.suspended and self._breaker.fail():
-            self.stats.suspended = True
-            self.stats.suspensions += 1
-            self._tell("suspended", str(error))
-
-    def _tell(self, kind: str, detail: str = "") -> None:
+    def _tell(self, kind: str, detail: str = "", /) -> None:
         self._on_event(ServiceEvent(self.name, kind, detail))
 
     # -- the verdict ---------------------------------------------------------------------------------------------------
@@ -325,6 +346,11 @@ class IcapService:
             headers=noted_headers(headers),
         )
         return Adapted(verdict, judgement.kind, judgement.head, judgement.body)
+
+
+def _check_method(message: Message, options: ServiceOptions) -> None:
+    if message.method not in options.methods:
+        raise ScanError(Reason.ICAP_ERROR, f"the service does not do {message.method}")
 
 
 def _transfer(message: Message, options: ServiceOptions) -> Transfer:

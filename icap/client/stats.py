@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceEvent:
-    """A change worth a log line. Kinds: ``up``, ``suspended``, ``options``, ``istag``, ``check``."""
+    """A change worth a log line. Kinds: ``up``, ``suspended``, ``options``, ``istag``, ``check``, ``healthy``, ``down``."""
 
     service: str
     kind: str
@@ -15,6 +16,12 @@ class ServiceEvent:
 
 
 type EventSink = Callable[[ServiceEvent], None]
+
+
+class Tell(Protocol):
+    """Tells of a change, by its kind."""
+
+    def __call__(self, kind: str, detail: str = "", /) -> None: ...
 
 
 @dataclass(slots=True)
@@ -25,6 +32,8 @@ class ServiceStats:
     """By ``Outcome.value``."""
     errors: Counter[str] = field(default_factory=Counter)
     """By reason word."""
+    probes: Counter[str] = field(default_factory=Counter)
+    """Checks, by ``ok`` or reason word."""
     transactions: int = 0
     connects: int = 0
     reuses: int = 0
@@ -34,5 +43,4 @@ class ServiceStats:
     busy: int = 0
     idle: int = 0
     waiting: int = 0
-    suspended: bool = False
     istag: str = ""

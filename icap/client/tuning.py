@@ -11,12 +11,19 @@ class Tuning:
 
     options_timeout: float = 5.0
     stall_timeout: float = 10.0
-    """Without progress while our bytes are being written, or between two bytes of an answer. A scanner may think for
-    the whole transaction's time before its first byte."""
+    """Without progress while our bytes are being written, or between two bytes of an answer."""
+    first_byte_timeout: float = 30.0
+    """From our last byte to the first of an answer."""
+    queue_timeout: float = 30.0
+    """Waiting for a connection."""
     idle_timeout: float = 50.0
     """Age at which an idle connection is closed; to be less than the server's own."""
     max_waiting: int = 1024
-    """Messages waiting for a connection; above it they fail at once."""
+    """Messages waiting for a connection; above it they fail at once. 0: none waits."""
+    workers: int = 1
+    """Processes that share what the service allows (Max-Connections)."""
+    retry: bool = True
+    """Try again on a new connection when a kept one was closed."""
     failure_limit: int = 10
     """Failures within ``failure_window`` that suspend the service."""
     failure_window: float = 30.0
@@ -24,6 +31,7 @@ class Tuning:
     """Time after which a suspended service is asked for its options again."""
     default_options_ttl: int = 3600
     """For a service that states no Options-TTL."""
+    send_identity: bool = True
     previews: bool = True
     allow_206: bool = False
     honour_transfer_ignore: bool = False

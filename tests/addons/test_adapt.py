@@ -9,11 +9,14 @@ from addons.adapt import Adapt
 from addons.carry import is_ours
 from addons.scanning import Scanning
 from appliance.config.auditor import Auditor
-from appliance.domain.notes import EscapeNotes, TaskNotes
+from appliance.domain.notes import EscapeNotes
 from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome, ScanVerdict
-from icap.client import Adapted, Message
+from appliance.policy.scan_rules import Direction, ScanRules
+from icap.client import Adapted, FailPolicy, Message
 from tests.addons.flows import ALICE, A, answered, conn, flow, page, task
+
+URI = "icap://scanner/x"
 
 
 def verdict(method: str, outcome: Outcome = Outcome.CLEAN, reason: Reason = Reason.OK, **fields: Any) -> ScanVerdict:
@@ -32,12 +35,26 @@ class Service:
         return self.answers.pop(0) if self.answers else Adapted(verdict(message.method))
 
 
+class _Any(dict[tuple[str, Direction], Any]):
+    """One service, whatever it is called."""
+
+    def __init__(self, service: FailPolicy) -> None:
+        super().__init__()
+        self._service = service
+
+    def __missing__(self, key: tuple[str, Direction]) -> FailPolicy:
+        return self._service
+
+
 class Place:
     def __init__(self, service: Service | None = None, **settings: Any) -> None:
         self.service = service
-        self.counted: list[TaskNotes] = []
-        auditor = Auditor.model_validate({"name": "inspect", **settings})
-        self.adapt = Adapt({A: Scanning(auditor, service, service)}, page, self.counted.append)
+        self.counted: list[ScanVerdict] = []
+        uris = {f"icap_{method}_service": URI for method in ("reqmod", "respmod")} if service is not None else {}
+        auditor = Auditor.model_validate({"name": "inspect", **uris, **settings})
+        policed = FailPolicy(service or Service(), on_error=auditor.icap_on_error)
+        scanning = Scanning(auditor, ScanRules.compile(auditor, {}), _Any(policed))
+        self.adapt = Adapt({A: scanning}, page, self.counted.append)
 
     async def request(self, made: HTTPFlow) -> None:
         self.adapt.requestheaders(made)
@@ -63,7 +80,7 @@ async def test_a_request_is_shown_whole_and_a_clean_one_is_untouched() -> None:
     assert b"connection" not in message.request_head.lower()
     assert (message.method, message.body, message.response_head, message.task_id) == ("REQMOD", b"data", None, notes.task_id)
     assert (made.request.headers.fields, made.request.raw_content, made.response) == (before, b"data", None)
-    assert ([each.outcome for each in notes.scans], place.counted, notes.not_scanned) == ([Outcome.CLEAN], [notes], [])
+    assert ([each.outcome for each in notes.scans], place.counted, notes.not_scanned) == ([Outcome.CLEAN], notes.scans, [])
 
 
 async def test_a_response_is_shown_with_its_request() -> None:

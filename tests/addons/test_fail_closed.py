@@ -162,7 +162,8 @@ async def _serve(
 ) -> None:
     async with serving() as icap:
         service = f"icap://127.0.0.1:{icap.port}/"
-        scans = {"icap_reqmod_service": service + "reqmod", "icap_respmod_service": service + "respmod"} if held else {}
+        both = {"icap_reqmod_service": service + "reqmod", "icap_respmod_service": service + "respmod", "icap_health": None}
+        scans = both if held else {}
         config = _config(directory, origins.trusting(trusted, **scans))
         build = worker_module._Build(config, 0)
         build._addons = _faulty(build, fault)  # type: ignore[method-assign]

@@ -258,3 +258,44 @@ def test_c25_socks_asks_who_it_is_first(explainer: Explainer) -> None:
     asked = Question("http://arcus.internal/", "10.1.0.1", server="socks")
     assert explainer.explain(asked).reason == "auth_required"
     assert explainer.explain(replace(asked, user="alice")).portal
+
+
+SCANNING = """\
+icap_service:
+  - {name: av, uri: "icap://127.0.0.1:1344/av"}
+  - {name: dlp, uri: "icap://127.0.0.1:1344/dlp", methods: [REQMOD]}
+  - {name: spare, uri: "icap://127.0.0.1:1344/spare"}
+icap_set:
+  - {name: pool, services: [av, spare]}
+icap_chain:
+  - {name: all, links: [dlp, pool]}
+auditor:
+"""
+SCAN_RULES = """\
+    icap_rules:
+      - {name: pictures, use: none, direction: response, content_types: ["image/*"]}
+      - {name: large, use: av, larger_than: 1M}
+      - {name: rest, use: all}
+    icap_timeout: 30s"""
+
+
+@pytest.mark.parametrize(
+    ("question", "request_", "response"),
+    [
+        (Question("https://x.test/", "192.0.2.1", size=5), "dlp -> pool (failover: av, spare)", "pool (failover: av, spare)"),
+        (Question("http://x.test/", "192.0.2.1", content_type="Image/PNG", size=9), "dlp -> pool (", "not scanned"),
+        (Question("https://x.test/", "192.0.2.1", size=2_000_000), "av", "av"),
+        (Question("https://x.test/", "192.0.2.1"), "av", "av"),
+    ],
+)
+def test_c6_which_services_a_message_would_go_to(question: Question, request_: str, response: str) -> None:
+    made = Explainer(loads(changed(("auditor:\n", SCANNING), ("    icap_timeout: 30s", SCAN_RULES))).config)
+    found = {step.about: step.answer for step in made.explain(question).steps}
+    made.close()
+    assert found["scan request"].startswith(request_)
+    assert found["scan response"].startswith(response)
+
+
+def test_c6_what_is_not_decrypted_is_not_scanned(ruled: Explainer) -> None:
+    told = ruled.explain(Question("https://www.bank.test/", "192.0.2.1", at=NOON))
+    assert [step.about for step in told.steps if step.about.startswith("scan")] == []

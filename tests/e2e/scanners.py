@@ -88,8 +88,8 @@ def config(state: Path, web: WebServer, scanner_port: int, icap_port: int, tap: 
         "small": auditor("small", web, *own, max_scan_size="64K"),
         "smallpass": auditor("smallpass", web, *own, max_scan_size="64K", oversize="bypass"),
         "cicap": auditor("cicap", web, c_icap),
-        "bad": auditor("bad", web, bad_uri, icap_timeout=2.0),
-        "badpass": auditor("badpass", web, bad_uri, icap_timeout=2.0, icap_on_error="bypass"),
+        "bad": auditor("bad", web, bad_uri, icap_timeout=2.0, icap_health=None),
+        "badpass": auditor("badpass", web, bad_uri, icap_timeout=2.0, icap_on_error="bypass", icap_health=None),
         "users": auditor("users", web, *tapped),
     }
     default = {"tenant_id": "default", "ca": "default", "auditor": "inspect", "escaper": "direct"}

@@ -15,6 +15,7 @@ from appliance.egress.registry import Registry
 from appliance.telemetry.metrics import Metrics
 from appliance.tenancy.quota import ConnectionQuota
 from certs.cache import Counters
+from icap.client.standing import State
 from icap.client.stats import ServiceStats
 
 A = TenantId("a")
@@ -33,6 +34,12 @@ CARE = SimpleNamespace(
 )
 
 
+def service(name: str, state: State) -> Any:
+    stats = ServiceStats(busy=1, idle=2, waiting=3, retries=4, suspensions=5)
+    stats.errors["icap_timeout"], stats.outcomes["clean"], stats.probes["ok"] = 1, 2, 3
+    return SimpleNamespace(name=name, stats=stats, standing=SimpleNamespace(state=state))
+
+
 def watched(registry: Registry) -> Any:
     quota = ConnectionQuota([Tenant(tenant_id="a", ca="ca", auditor="x")])
     quota.acquire_tenant(A)
@@ -46,7 +53,7 @@ def watched(registry: Registry) -> Any:
         quota=quota,
         tenants=(A, TenantId("b")),
         aftercare={A: CARE, TenantId("b"): CARE},  # type: ignore[dict-item]
-        icap={("x", "y"): SimpleNamespace(stats=ServiceStats(busy=1, idle=2, waiting=3))},  # type: ignore[dict-item]
+        icap=[service("av", State.DOWN), service("av", State.UP), service("dlp", State.SUSPENDED)],
         survey=SimpleNamespace(counters={"looked": 2}),  # type: ignore[arg-type]
     )
 
@@ -93,7 +100,17 @@ async def test_everything_that_is_watched_shows_and_totals_are_added_once() -> N
         "audit_spool_full": 1,
         "audit_spool_records_total": 9,
         "audit_spool_refused_total": 1,
-        "icap_connections_active": 3,
-        "icap_waiting": 3,
+        "icap_connections_active": 9,
+        "icap_waiting": 9,
+        "icap_service_state av": 3,
+        "icap_service_state dlp": 2,
+        "icap_service_connections_active av": 6,
+        "icap_service_waiting dlp": 3,
+        "icap_service_messages_total clean av": 4,
+        "icap_service_failures_total icap_timeout av": 2,
+        "icap_service_failures_total icap_timeout dlp": 1,
+        "icap_service_retries_total av": 8,
+        "icap_service_suspensions_total av": 10,
+        "icap_service_probes_total ok dlp": 3,
     }
     assert {name: found.get(name) for name in expected} == expected

@@ -7,6 +7,7 @@ import pytest
 from appliance.domain.clock import ManualClock
 from appliance.domain.verdict import Outcome
 from icap.client import IcapService, ServiceEvent, Tuning
+from icap.client.standing import State
 from icap.protocol import Limits
 from tests.icap.client.messages import RESPONSE, download, told, upload
 from tests.icap.client.peer import NO_CONTENT, OPTIONS, Talk, scripted
@@ -227,7 +228,7 @@ async def test_suspension_and_revival() -> None:
         service = IcapService(peer.uri, tuning=tuning, clock=clock, on_event=events.append)
         for _ in range(3):
             assert told(await service.adapt(download())) == (Outcome.ERROR, "icap_error")
-        assert service.stats.suspended
+        assert service.standing.state is State.SUSPENDED
         assert told(await service.adapt(download())) == (Outcome.ERROR, "icap_unreachable")
         assert peer.options_asked == 1
         clock.advance(10)

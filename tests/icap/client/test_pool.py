@@ -10,6 +10,7 @@ from appliance.domain.verdict import Outcome
 from icap.client import IcapService, Tuning
 from icap.client.connection import Connection
 from icap.client.pool import Pool
+from icap.client.standing import State
 from icap.client.stats import ServiceStats
 from icap.protocol import Limits
 from tests.icap.client.messages import download, told
@@ -78,9 +79,9 @@ async def test_one_failed_fetch_of_options_is_one_failure() -> None:
         service = IcapService(peer.uri, tuning=Tuning(failure_limit=2), clock=ManualClock())
         adapted = await asyncio.gather(*(service.adapt(download()) for _ in range(5)))
         assert {told(one) for one in adapted} == {(Outcome.ERROR, "icap_error")}
-        assert not service.stats.suspended
+        assert service.standing.state is State.UP
         await service.adapt(download())
-        assert service.stats.suspended
+        assert service.standing.state is State.SUSPENDED
         await service.close()
 
 

@@ -12,6 +12,7 @@ from appliance.domain.errors import ScanError
 from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome
 from icap.client import Body, IcapService, Message, Room, Tuning
+from icap.client.standing import State
 from tests.icap.client.messages import REQUEST, RESPONSE, told
 from tests.icap.client.peer import NO_CONTENT, OPTIONS, ScriptedPeer, Talk, scripted
 from tests.servers import c_icap
@@ -218,7 +219,7 @@ async def test_an_origin_that_breaks_off_is_no_failure_of_the_service() -> None:
         await reached.wait()
         body.abort(ScanError(Reason.UPSTREAM_CLOSED, "reset"))
         assert told(await adapting) == (Outcome.ERROR, "upstream_closed")
-        assert not service.stats.suspended
+        assert service.standing.state is State.UP
 
 
 async def test_who_cancels_leaves_nothing_behind() -> None:

@@ -1,0 +1,133 @@
+"""From configuration to live ICAP services: each is made once in a worker, whoever leads to it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from appliance.config.auditor import Auditor
+from appliance.config.icap_chain import IcapChain
+from appliance.config.icap_graph import leaves
+from appliance.config.icap_service import IcapHealth, IcapMethod
+from appliance.config.icap_service import IcapService as Node
+from appliance.config.icap_set import IcapSet
+from appliance.config.root import AppConfig
+from icap.client import Chain, FailPolicy, IcapService, Member, Repeat, Service, ServiceEvent, ServiceSet, Tuning
+from icap.client.prober import Rhythm
+
+type Told = Callable[[ServiceEvent], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which worker this is, and of how many: they share what a service allows, and begin a set at different members."""
+
+    index: int = 0
+    workers: int = 1
+
+
+class IcapServices:
+    """``clients``: every service that is used, in the order in which they were made."""
+
+    def __init__(self, config: AppConfig, told: Told, place: Place = Place()) -> None:
+        self._config = config
+        self._told = told
+        self._place = place
+        self._services = {node.name: node for node in config.icap_service}
+        self._sets = {node.name: node for node in config.icap_set}
+        self._chains = {node.name: node for node in config.icap_chain}
+        self._clients: dict[tuple[str, str], IcapService] = {}
+
+    @property
+    def clients(self) -> list[IcapService]:
+        return list(self._clients.values())
+
+    def named(self, name: str, method: IcapMethod) -> Service:
+        """What a rule leads to."""
+        if name in self._chains:
+            return self._chain(self._chains[name], method)
+        if name in self._sets:
+            return self._set(self._sets[name], method)
+        node = self._services[name]
+        on_overload = node.on_overload if node.on_overload != "wait" else None
+        return FailPolicy(self._repeated(node), on_error=node.on_error, on_overload=on_overload)
+
+    def short(self, auditor: Auditor, uri: str) -> Service:
+        """The service that an auditor gives by its URI."""
+        return FailPolicy(self.short_client(auditor, uri), on_error=auditor.icap_on_error)
+
+    def short_client(self, auditor: Auditor, uri: str) -> IcapService:
+        key = (auditor.name, uri)
+        if key not in self._clients:
+            self._clients[key] = IcapService(
+                uri,
+                connect_timeout=auditor.icap_connect_timeout,
+                timeout=auditor.icap_timeout,
+                max_connections=auditor.icap_max_connections,
+                health=_rhythm(auditor.icap_health, Tuning().revival_delay),
+                on_event=self._told,
+                tuning=Tuning(first_byte_timeout=auditor.icap_timeout, workers=self._place.workers),
+            )
+        return self._clients[key]
+
+    def client(self, node: Node) -> IcapService:
+        key = ("", node.name)
+        if key not in self._clients:
+            self._clients[key] = IcapService(
+                node.uri,
+                name=node.name,
+                connect_timeout=node.connect_timeout,
+                timeout=node.timeout,
+                max_connections=node.max_connections,
+                health=_rhythm(node.health, node.revival_delay),
+                on_event=self._told,
+                tls_ca=node.tls_ca,
+                tuning=self._tuning(node),
+            )
+        return self._clients[key]
+
+    def _tuning(self, node: Node) -> Tuning:
+        return Tuning(
+            first_byte_timeout=node.first_byte_timeout,
+            stall_timeout=node.between_bytes_timeout,
+            queue_timeout=node.queue_timeout,
+            max_waiting=node.queue if node.on_overload == "wait" else 0,
+            failure_limit=node.failure_limit,
+            failure_window=node.failure_window,
+            revival_delay=node.revival_delay,
+            retry=node.retry,
+            workers=self._place.workers,
+            honour_transfer_ignore=node.honour_transfer_ignore,
+            send_identity=node.send_identity,
+        )
+
+    def _repeated(self, node: Node) -> Service:
+        client = self.client(node)
+        return Repeat(client, node.repeats) if node.repeats else client
+
+    def _set(self, node: IcapSet, method: IcapMethod) -> Service:
+        members = [self._services[name] for name in node.services if method in self._services[name].methods]
+        found = ServiceSet([self._member(each) for each in members], node.strategy, first=self._place.index)
+        return FailPolicy(found, on_error=node.on_error, on_overload=node.on_overload)
+
+    def _member(self, node: Node) -> Member:
+        standing = self.client(node).standing
+        return Member(self._repeated(node), lambda: standing.available)
+
+    def _chain(self, node: IcapChain, method: IcapMethod) -> Service:
+        links = [name for name in node.links if any(leaves(self._config, name, method))]
+        return Chain([self.named(name, method) for name in (links if method == "REQMOD" else reversed(links))])
+
+
+def longest(config: AppConfig) -> Iterator[float]:
+    """Seconds that a message may take in the services of each auditor, at the most."""
+    nodes = {node.name: node for node in config.icap_service}
+    for auditor in config.auditor:
+        if auditor.icap_reqmod_service or auditor.icap_respmod_service:
+            yield auditor.icap_timeout
+        for rule in auditor.icap_rules:
+            for method in ("REQMOD", "RESPMOD") if rule.scans else ():
+                used = (nodes[name] for name in leaves(config, rule.use, method))
+                yield sum(node.timeout * (1 + node.repeats) for node in used)
+
+
+def _rhythm(node: IcapHealth | None, revival: float) -> Rhythm | None:
+    return Rhythm(node.interval, node.timeout, revival) if node is not None else None
