@@ -12,16 +12,17 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(config: ConfigOption, as_json: JsonOption = False) -> None:
-    """Examine this installation: Python, mitmproxy, CAs, scanning, ports, disk, file modes.
+    """Examine this installation: Python, mitmproxy, file modes, CAs, signer, client certificates, Redis, learning, disk,
+    ports, DNS, scanning.
 
-    Changes nothing. Exit status 1 when something fails.
+    Changes nothing; what it asks the signer for is thrown away. Exit status 1 when something fails.
     """
     from appliance.doctor import run
     from appliance.doctor.finding import Level
 
     findings = run(load_config(config).config)
     if as_json:
-        print_json([asdict(each) for each in findings])
+        print_json([asdict(each) | {"level": each.level.value} for each in findings])
     for each in findings if not as_json else []:
         print(f"{each.level.value:5} {each.what}: {each.detail}")
         if each.hint:

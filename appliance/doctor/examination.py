@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 from appliance.config.root import AppConfig
-from appliance.doctor import parts, ports, resolving, scanning, state
+from appliance.doctor import identities, learning, parts, ports, resolving, scanning, shared_leaves, signing, state
 from appliance.doctor.finding import Finding, fail
 
 
@@ -29,6 +29,11 @@ _EXAMINATIONS: dict[str, Callable[[AppConfig], Iterator[Finding]]] = {
     "mitmproxy": parts.mitmproxy,
     "state directory": state.directory,
     "CA": state.authorities,
+    "CA generations": identities.generations,
+    "signer": signing.examine,
+    "client certificates": identities.client_certificates,
+    "redis": shared_leaves.examine,
+    "learning": learning.examine,
     "disk": state.disk,
     "ports": ports.examine,
     "HTTPS records": resolving.examine,

@@ -68,6 +68,17 @@ def stopped(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a network of its own")
+def test_tls_08_the_doctor_has_a_leaf_signed_and_finds_nothing_wrong(arcus: Running) -> None:
+    command = [sys.executable, "-m", "appliance.cli", "doctor", "-c", str(arcus.state.parent / "arcus.yaml"), "--json"]
+    # in a network of its own it asks no resolver; the signer is reached through the file system
+    done = subprocess.run(["unshare", "--net", *command], capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    found = {each["what"]: each["level"] for each in json.loads(done.stdout)}
+    assert {what: level for what, level in found.items() if what.startswith(("signer", "key files", "CA "))} == {
+        "key files": "ok", "signer socket": "ok", "signer for default": "ok", "CA default": "ok",
+    }  # fmt: skip
+
+
 def test_tls_07_two_workers_show_one_leaf_that_was_signed_once(arcus: Running, webs: Webs) -> None:
     before = counter(arcus, "arcus_leaf_signed_total")
     with ThreadPoolExecutor(CONNECTIONS) as pool:

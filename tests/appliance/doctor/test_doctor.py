@@ -136,6 +136,7 @@ def test_the_command_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit) as end:
         main(["doctor", "-c", str(tmp_path / "arcus.yaml"), "--json"])
     found = json.loads(capsys.readouterr().out)
+    assert {each["level"] for each in found} <= {"ok", "warn", "fail"}
     assert {each["what"] for each in found} >= {
         "python",
         "mitmproxy",
