@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check features bench bench-tls lock fmt clean
+.PHONY: help run test check features bench bench-tls grade lock fmt clean
 
 help:  ## What can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,10 @@ bench:  ## Side by side with stock mitmdump and squid; writes bench/results.md
 bench-tls:  ## Bad certificates and TLS parameters behind Arcus, mitmdump and squid; writes bench/tls-results.md
 	@scripts/bootstrap test
 	$(PY) -m bench.tls $(ARGS)
+
+grade:  ## What sslyze and testssl.sh say of the TLS that clients meet, and the letter that comes of it
+	@scripts/bootstrap test
+	$(PY) -m bench.grade $(ARGS)
 
 lock:  ## Resolve the dependencies again into the lock files
 	@scripts/bootstrap run

@@ -13,9 +13,10 @@ from tests.e2e.webserver import webserver
 pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(450)]
 
 CHECKS = ("--protocols", "--standard", "--fs", "--server-defaults")
-ABOUT_THE_CERTIFICATE = ("cert", "DNS_CAA", "engine_problem")
+ELSEWHERE = ("cert", "DNS_CAA", "engine_problem", "sessionresumption")
 """A CA that no public list knows, with leaves shorter than testssl's 60 days, is what an interception has; the leaf's own
-tests look at what it says."""
+tests look at what it says. Whether a session is resumed is for test_resumption.py: testssl's own client leaves right after the
+handshake, when tickets of TLS 1.3 have not come yet on a busy machine, and then finds nothing to resume."""
 
 
 def findings(port: int, report: Path) -> dict[str, tuple[str, str]]:
@@ -37,7 +38,7 @@ def test_tls_12_tls_13_testssl_finds_nothing_weak(tmp_path: Path) -> None:
             with forwarder(appliance.port("explicit"), target) as port:
                 found = findings(port, tmp_path / "report.json")
     weak = {name: said for name, said in found.items() if said[0] not in ("OK", "INFO")}
-    assert not {name: said for name, said in weak.items() if not name.startswith(ABOUT_THE_CERTIFICATE)}
+    assert not {name: said for name, said in weak.items() if not name.startswith(ELSEWHERE)}
     for old in ("SSLv2", "SSLv3", "TLS1", "TLS1_1"):
         assert found[old][1] == "not offered"
     assert found["TLS1_2"][1] == "offered"
@@ -47,4 +48,3 @@ def test_tls_12_tls_13_testssl_finds_nothing_weak(tmp_path: Path) -> None:
     assert found["PFS"][1] == "offered"
     assert {"P-521", "secp521r1", "X448"}.isdisjoint(found["PFS_ECDHE_curves"][1].split())
     assert found["TLS_session_ticket"][1].startswith("valid for 7200 seconds")
-    assert found["sessionresumption_ticket"][1] == "supported"
