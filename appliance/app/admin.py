@@ -13,6 +13,7 @@ import uvicorn
 
 from appliance.app import ca_watch, rotation
 from appliance.app.beat import Heartbeat
+from appliance.app.icap_sockets import process_names
 from appliance.app.keys import needs_signer
 from appliance.app.learning import Learning
 from appliance.app.parts import drain_seconds, stop_on, worker_count
@@ -149,7 +150,7 @@ class _Process:
     def _health(self) -> Health:
         helpers = ["parent", "admin"]
         helpers += ["signer"] if needs_signer(self.config) else []
-        helpers += ["icap"] if self.config.icap_server else []
+        helpers += process_names(self.config)
         return self._reader.read((*self._workers, *helpers))
 
     def _sample(self, health: HealthWriter) -> None:

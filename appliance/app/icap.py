@@ -6,6 +6,8 @@ import socket
 from collections.abc import Mapping
 
 from appliance.app.beat import Heartbeat
+from appliance.app.icap_sockets import TLS, process_name
+from appliance.app.icap_tls import of_listener
 from appliance.app.parts import stop_on
 from appliance.app.paths import StatePaths
 from appliance.config.icap_server import IcapServer as IcapServerConfig
@@ -35,9 +37,12 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
         state = scanner.health
         health.set("scanner", State.OK if state.up else State.UNHEALTHY, state.detail or scanner.engine)
 
-    beating = asyncio.create_task(Heartbeat(paths.run, "icap", metrics, sample).run())
+    beating = asyncio.create_task(Heartbeat(paths.run, process_name(index, config.icap_server.workers), metrics, sample).run())
     await scanner.start()
-    await server.start(list(sockets.values()))
+    tls = config.icap_server.tls
+    await server.start([sock for name, sock in sockets.items() if name != TLS])
+    if tls is not None:
+        await server.start([sockets[TLS]], of_listener(tls))
     try:
         await stop.wait()
     finally:
@@ -78,7 +83,7 @@ class Watch:
         self._metrics.inc("arcus_limits_total", "icap_connections")
 
     def finished(self, account: Account) -> None:
-        self._metrics.inc("arcus_icap_server_requests_total", account.method, str(account.status))
+        self._metrics.tally("arcus_icap_server_requests_total", account.method, str(account.status)).inc()
         if account.scan is not None:
-            self._metrics.inc("arcus_icap_server_scans_total", account.scan.outcome.value)
-            self._metrics.observe("arcus_icap_server_scan_seconds", value=account.scan.ms / 1000)
+            self._metrics.tally("arcus_icap_server_scans_total", account.scan.outcome.value).inc()
+            self._metrics.tally("arcus_icap_server_scan_seconds").observe(account.scan.ms / 1000)

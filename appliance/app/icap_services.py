@@ -1,5 +1,6 @@
 """From configuration to live ICAP services: each is made once in a worker, whoever leads to it."""
 
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from appliance.config.icap_set import IcapSet
 from appliance.config.root import AppConfig
 from icap.client import Chain, FailPolicy, IcapService, Member, Repeat, Service, ServiceEvent, ServiceSet, Tuning
 from icap.client.prober import Rhythm
+from icap.client.tls import client_context
 
 type Told = Callable[[ServiceEvent], None]
 
@@ -79,7 +81,7 @@ class IcapServices:
                 max_connections=node.max_connections,
                 health=_rhythm(node.health, node.revival_delay),
                 on_event=self._told,
-                tls_ca=node.tls_ca,
+                tls=_tls(node),
                 tuning=self._tuning(node),
             )
         return self._clients[key]
@@ -97,6 +99,7 @@ class IcapServices:
             workers=self._place.workers,
             honour_transfer_ignore=node.honour_transfer_ignore,
             send_identity=node.send_identity,
+            allow_206=node.allow_206,
         )
 
     def _repeated(self, node: Node) -> Service:
@@ -127,6 +130,12 @@ def longest(config: AppConfig) -> Iterator[float]:
             for method in ("REQMOD", "RESPMOD") if rule.scans else ():
                 used = (nodes[name] for name in leaves(config, rule.use, method))
                 yield sum(node.timeout * (1 + node.repeats) for node in used)
+
+
+def _tls(node: Node) -> ssl.SSLContext | None:
+    if not node.uri.startswith("icaps:"):
+        return None
+    return client_context(node.tls_ca, node.tls_certificate, node.tls_private_key)
 
 
 def _rhythm(node: IcapHealth | None, revival: float) -> Rhythm | None:

@@ -36,7 +36,7 @@ def run(path: Path | None) -> int:
         paths.create()
     except OSError as error:
         raise ConfigError([Problem(f"cannot be used: {error.strerror}", "state_dir", str(error.filename))]) from error
-    with _only_one(paths):
+    with only_one(paths):
         _forget_last_run(paths)
         leave_no_trace()
         # keys are for the signer's memory, not for this one's, from which every other process is started
@@ -77,7 +77,7 @@ def _embedded() -> Path:
 
 
 @contextlib.contextmanager
-def _only_one(paths: StatePaths) -> Iterator[None]:
+def only_one(paths: StatePaths) -> Iterator[None]:
     """Two appliances on one state directory would write each other's audit log."""
     with (paths.run / "lock").open("w") as file:
         try:

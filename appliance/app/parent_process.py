@@ -11,6 +11,7 @@ from appliance.app.arrival import announce
 from appliance.app.banner import banner
 from appliance.app.beat import Heartbeat
 from appliance.app.clamav import keeper, with_running_clamd
+from appliance.app.icap_sockets import icap_children, process_names
 from appliance.app.keys import needs_signer, signer_socket
 from appliance.app.parts import drain_seconds, stop_on, worker_count
 from appliance.app.paths import StatePaths
@@ -63,8 +64,7 @@ class Parent:
         health.set("processes", State.OK)
 
     def _health(self) -> Health:
-        kinds = {"icap": self.config.icap_server, "admin": self.config.admin}
-        others = tuple(kind for kind, part in kinds.items() if part is not None)
+        others = (*process_names(self.config), *(("admin",) if self.config.admin is not None else ()))
         return HealthReader(self.paths.run).read((*(f"worker-{index}" for index in range(self.workers)), *others))
 
     def _died(self, child: Child, pid: int) -> None:
@@ -89,8 +89,7 @@ class Parent:
         children = [Child("signer", 0, config, {"signer": signer_socket(self.paths)})] if needs_signer(config) else []
         seed = SeedHolder(SystemClock())  # session tickets of one worker are good in the others, and in those to come
         children += [Child("worker", index, config, sockets, seed) for index, sockets in enumerate(per_worker)]
-        if config.icap_server is not None:
-            children.append(Child("icap", 0, config, _one("icap", "icap_server", config.icap_server.listen, problems)))
+        children += icap_children(config, problems)
         if config.admin is not None:
             children.append(Child("admin", 0, config, _one("admin", "admin", config.admin.listen, problems)))
         if config.demo_origin is not None:

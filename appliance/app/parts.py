@@ -47,6 +47,8 @@ def own_listeners(config: AppConfig) -> list[Target]:
     listens: list[Listen] = [server.listen for server in config.server]
     if config.icap_server is not None:
         listens.append(config.icap_server.listen)
+        if config.icap_server.tls is not None:
+            listens.append(config.icap_server.tls.listen)
     if config.admin is not None:
         listens.append(config.admin.listen)
     redis = config.redis.address if config.redis is not None else None

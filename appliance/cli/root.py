@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from appliance.cli import audit, ca, check, demo, doctor, exclusion, explain, redis, run, user, version
+from appliance.cli import audit, ca, check, demo, doctor, exclusion, explain, icap, redis, run, user, version
 from appliance.cli.output import FAILED, OK, CliError
 from appliance.domain.errors import ArcusError, ConfigError
 
@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 for module in (run, check, explain, doctor, version):
     module.register(app)
-for group in (ca, redis, user, audit, exclusion, demo):
+for group in (ca, icap, redis, user, audit, exclusion, demo):
     app.add_typer(group.app)
 
 

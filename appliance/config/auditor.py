@@ -22,7 +22,8 @@ class Auditor(Node):
     """Which service a message goes to, by rules. What none of them matches goes to the two services below; where those are not
     given, the last rule must have no conditions."""
     icap_reqmod_service: IcapUri | None = None
-    """``icap://host:1344/service`` (or ``icaps:``) that requests go to; absent: requests are not scanned."""
+    """``icap://host:1344/service``, ``icaps://host:11344/service`` or ``icap+unix:///path/to/socket:/service`` that requests
+    go to; absent: requests are not scanned."""
     icap_respmod_service: IcapUri | None = None
     """The same for responses."""
     icap_health: IcapHealth | None = IcapHealth()

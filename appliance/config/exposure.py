@@ -46,6 +46,8 @@ def _listeners(view: View) -> Iterator[_Listener]:
     config = view.config
     if config.icap_server is not None:
         yield _Listener(("icap_server", "listen", "address"), "icap_server", config.icap_server.listen)
+        if config.icap_server.tls is not None:
+            yield _Listener(("icap_server", "tls", "listen", "address"), "icap_server.tls", config.icap_server.tls.listen)
     if config.admin is not None:
         yield _Listener(("admin", "listen", "address"), "admin", config.admin.listen)
     if config.demo_origin is not None:

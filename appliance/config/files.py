@@ -22,6 +22,9 @@ def check_files(view: View) -> None:
             view.error(path, f"{file}: {problem}")
     for path, certificate, key in _pairs(view):
         _check_pair(view, path, certificate, key)
+    for path, service in view.each("icap_service"):
+        if service.tls_certificate is not None or service.tls_private_key is not None:
+            _check_pair(view, path, service.tls_certificate, service.tls_private_key, "tls_")
     _keys_of_clients(view)
     _host_lists(view)
     _scanner(view)
@@ -39,6 +42,12 @@ def _certificates(view: View) -> Iterator[tuple[Path, File]]:
         client = getattr(escaper, "tls_client", None)
         if client is not None and client.ca_certificate is not None:
             yield (*path, "tls_client", "ca_certificate"), client.ca_certificate
+    for path, service in view.each("icap_service"):
+        if service.tls_ca is not None:
+            yield (*path, "tls_ca"), service.tls_ca
+    icap = view.config.icap_server.tls if view.config.icap_server else None
+    if icap is not None and icap.client_ca is not None:
+        yield ("icap_server", "tls", "client_ca"), icap.client_ca
 
 
 def _pairs(view: View) -> Iterator[tuple[Path, File | None, File | None]]:
@@ -50,6 +59,9 @@ def _pairs(view: View) -> Iterator[tuple[Path, File | None, File | None]]:
     for path, server in view.each("server"):
         if isinstance(server, HttpProxy) and server.tls is not None:
             yield (*path, "tls"), server.tls.certificate, server.tls.private_key
+    icap = view.config.icap_server.tls if view.config.icap_server else None
+    if icap is not None:
+        yield ("icap_server", "tls"), icap.certificate, icap.private_key
 
 
 def _client_certificates(view: View) -> Iterator[tuple[Path, Path, ClientCertificate]]:
@@ -75,22 +87,23 @@ def _keys_of_clients(view: View) -> None:
             view.error((*path, "private_key"), f"{node.private_key}: others can read it (mode {mode:04o}); chmod 600")
 
 
-def _check_pair(view: View, path: Path, certificate: File | None, key: File | None) -> None:
+def _check_pair(view: View, path: Path, certificate: File | None, key: File | None, prefix: str = "") -> None:
+    names = f"{prefix}certificate", f"{prefix}private_key"
     if certificate is None or key is None:
-        given, absent = ("certificate", "private_key") if key is None else ("private_key", "certificate")
+        given, absent = names if key is None else names[::-1]
         view.error((*path, given), f"{given} is given without {absent}")
         return
-    files = (("certificate", certificate), ("private_key", key))
+    files = ((names[0], certificate), (names[1], key))
     unreadable = [(name, file, problem) for name, file in files if (problem := _readable(file))]
     for name, file, problem in unreadable:
         view.error((*path, name), f"{file}: {problem}")
     if not unreadable:
-        _belong_together(view, path, certificate, key)
+        _belong_together(view, path, names, certificate, key)
 
 
-def _belong_together(view: View, path: Path, certificate: File, key: File) -> None:
+def _belong_together(view: View, path: Path, names: tuple[str, str], certificate: File, key: File) -> None:
     if problem := _no_certificates(certificate):
-        view.error((*path, "certificate"), f"{certificate}: {problem}")
+        view.error((*path, names[0]), f"{certificate}: {problem}")
         return
     asked: list[bool] = []
 
@@ -101,7 +114,7 @@ def _belong_together(view: View, path: Path, certificate: File, key: File) -> No
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, passphrase)
     except (ssl.SSLError, ValueError, OSError) as error:
-        view.error((*path, "private_key"), f"{key}: {_pair_problem(error, bool(asked), certificate)}")
+        view.error((*path, names[1]), f"{key}: {_pair_problem(error, bool(asked), certificate)}")
 
 
 def _pair_problem(error: Exception, encrypted: bool, certificate: File) -> str:
@@ -139,6 +152,9 @@ def _host_lists(view: View) -> None:
 
 
 def _scanner(view: View) -> None:
+    unix = view.config.icap_server.unix if view.config.icap_server else None
+    if unix is not None and len(str(unix.path).encode()) > _MAX_SOCKET_PATH:
+        view.error(("icap_server", "unix", "path"), f"longer than {_MAX_SOCKET_PATH} bytes, which no socket can have")
     scanner = view.config.icap_server.scanner if view.config.icap_server else None
     if scanner is None:
         return

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from appliance.config.icap_listen import IcapTlsListen, IcapUnixListen
 from appliance.config.values import FilePath, HostPort, Listen, Node, Seconds, Size
 
 
@@ -31,6 +32,12 @@ class IcapServer(Node):
 
     listen: Listen
     """Where it listens. It has no authentication: keep it on loopback or a private network."""
+    tls: IcapTlsListen | None = None
+    """``icaps://`` as well."""
+    unix: IcapUnixListen | None = None
+    """A unix socket as well."""
+    workers: int = Field(1, ge=1, le=256)
+    """Processes that share the addresses. Limits below, and the scanner's, are for each of them."""
     scanner: ClamdScanner
     """What judges the bodies."""
     preview: int = Field(1024, ge=0)

@@ -27,7 +27,7 @@ class IcapService(Node):
     name: Name
     """What rules, sets, chains, metrics and audit records refer to it by."""
     uri: IcapUri
-    """``icap://host:1344/service`` (or ``icaps:``)."""
+    """``icap://host:1344/service``, ``icaps://host:11344/service`` or ``icap+unix:///path/to/socket:/service``."""
     methods: list[IcapMethod] = Field(["REQMOD", "RESPMOD"], min_length=1)
     """What it is used for: REQMOD is for requests, RESPMOD for responses. In a chain or set it is left out of the other."""
     on_error: OnFailure = "block"
@@ -70,8 +70,16 @@ class IcapService(Node):
     tls_ca: FilePath | None = None
     """For ``icaps:``: a PEM file with the authorities that the service's certificate may come from, instead of the system's."""
 
+    tls_certificate: FilePath | None = None
+    """For ``icaps:``: a certificate to show when the service asks for one, a PEM file with its chain."""
+    tls_private_key: FilePath | None = None
+    """Its key, as PEM without a passphrase."""
+    allow_206: bool = False
+    """Tell the service, when it offers it, that it may answer 206: the changed beginning of a body, and the rest as it was."""
+
     @model_validator(mode="after")
     def _tls(self) -> "IcapService":
-        if self.tls_ca is not None and not self.uri.startswith("icaps:"):
-            raise ValueError("tls_ca is for icaps: URIs")
+        for key in ("tls_ca", "tls_certificate", "tls_private_key"):
+            if getattr(self, key) is not None and not self.uri.startswith("icaps:"):
+                raise ValueError(f"{key} is for icaps: URIs")
         return self

@@ -37,21 +37,30 @@ def load(path: Path) -> Loaded:
     Raises:
         ConfigError: with every problem that was found, each with file and line.
     """
+    return parse(read_file(path), file=str(path), base=path.absolute().parent)
+
+
+def read_file(path: Path) -> bytes:
+    """As much of it as may be in a configuration, and a byte more when it is longer. Raises ConfigError."""
     try:
         with path.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
+            return stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         cause = getattr(error, "strerror", None) or str(error)
         raise ConfigError([Problem(f"cannot be read: {cause}", file=str(path))]) from error
-    return parse(raw, file=str(path), base=path.absolute().parent)
+
+
+def open_document(raw: bytes | str, file: str) -> Document:
+    """Raises ConfigError when it is no YAML that can be read."""
+    try:
+        return read_document(raw)
+    except DocumentError as error:
+        raise ConfigError([Problem(error.message, file=file, line=error.line)]) from error
 
 
 def parse(raw: bytes | str, *, file: str, base: Path) -> Loaded:
     """As ``load``, from the file's content. Raises ConfigError."""
-    try:
-        document = read_document(raw)
-    except DocumentError as error:
-        raise ConfigError([Problem(error.message, file=file, line=error.line)]) from error
+    document = open_document(raw, file)
     findings = Findings(file, document)
     config = _checked(document, findings, base)
     if findings.problems or config is None:
@@ -82,7 +91,7 @@ def _checked(document: Document, findings: Findings, base: Path) -> AppConfig | 
         return None
     # a section whose items are all commented out is an empty one
     data = {key: value for key, value in document.data.items() if value is not None}
-    view = _view(data, findings, base)
+    view = view_of(data, findings, base)
     if view is None:
         return None
     _not_empty(view)
@@ -91,7 +100,7 @@ def _checked(document: Document, findings: Findings, base: Path) -> AppConfig | 
     return view.config
 
 
-def _view(data: dict[str, Any], findings: Findings, base: Path) -> View | None:
+def view_of(data: dict[str, Any], findings: Findings, base: Path) -> View | None:
     """Everything that is well formed. Malformed nodes are reported and left out, so that the rest is checked as well."""
     kept = {key: list(range(len(data[key]))) for key in SECTIONS if isinstance(data.get(key), list)}
     try:

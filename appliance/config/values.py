@@ -15,6 +15,7 @@ _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|d)\Z")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([KMGT]?)i?B?\Z", re.IGNORECASE | re.ASCII)
 _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,4})?)\s*%\Z")
+_ICAP_UNIX = re.compile(r"icap\+unix://(?:/[!-9;-~]+)+:/[!\"$-~]+")
 _POWER = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
@@ -114,7 +115,9 @@ def check_url(value: str) -> str:
 
 
 def check_icap_uri(value: str) -> str:
-    """``icap://host[:port]/service`` or ``icaps:``."""
+    """``icap://host[:port]/service``, ``icaps:``, or ``icap+unix:///path/to/socket:/service``."""
+    if value.startswith("icap+unix:") and _ICAP_UNIX.fullmatch(value):
+        return value
     parts = urlsplit(value)
     if parts.scheme not in ("icap", "icaps") or not parts.path.strip("/") or "@" in parts.netloc or not value.isprintable():
         raise ValueError(f"not an ICAP URI: {value!r} (write icap://host:1344/service)")

@@ -34,6 +34,8 @@ def _addresses(config: AppConfig) -> Iterator[tuple[str, Target]]:
         yield f"server {server.name}", server.listen.address
     if config.icap_server is not None:
         yield "icap_server", config.icap_server.listen.address
+        if config.icap_server.tls is not None:
+            yield "icap_server.tls", config.icap_server.tls.listen.address
     if config.admin is not None:
         yield "admin", config.admin.listen.address
 

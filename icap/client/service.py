@@ -6,7 +6,6 @@ import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
 
 from appliance.domain.clock import Clock, SystemClock
 from appliance.domain.errors import ScanError
@@ -16,6 +15,7 @@ from icap.client.address import ServiceAddress
 from icap.client.body import Body, length_of
 from icap.client.breaker import Breaker
 from icap.client.connection import Connection
+from icap.client.dial import dial
 from icap.client.features import Features
 from icap.client.identity import identity_fields, plain_value
 from icap.client.judgement import Judgement, judge
@@ -26,6 +26,7 @@ from icap.client.prober import Prober, Rhythm
 from icap.client.standing import Standing, State
 from icap.client.stats import EventSink, ServiceEvent, ServiceStats
 from icap.client.threat import clean_text, noted_headers
+from icap.client.tls import client_context
 from icap.client.transaction import Answer, exchange
 from icap.client.tuning import Tuning
 from icap.protocol import Field, Headers, Request, ServiceOptions, Transfer
@@ -38,10 +39,10 @@ _HASH_INLINE = 1024 * 1024
 class IcapService:
     """Adapts messages through one service, over pooled connections. Use within one event loop.
 
-    ``uri`` is ``icap://host[:port]/service`` or ``icaps://`` (TLS from the first byte, ``tls_ca`` a PEM file of its own
-    authorities). Times are in seconds; ``timeout`` is for a whole transaction, waiting for a connection included. ``name``
-    stands in verdicts and events; the URI when absent. ``health``: when to check whether it scans; absent: it is not checked,
-    unless somebody calls ``check``.
+    ``uri`` is ``icap://host[:port]/service``, ``icaps://`` (TLS from the first byte, by ``tls``) or
+    ``icap+unix:///path/to/socket:/service``. Times are in seconds; ``timeout`` is for a whole transaction, waiting for a
+    connection included. ``name`` stands in verdicts and events; the URI when absent. ``health``: when to check whether it
+    scans; absent: it is not checked, unless somebody calls ``check``.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class IcapService:
         timeout: float = 30.0,
         max_connections: int = 64,
         on_event: EventSink | None = None,
-        tls_ca: Path | None = None,
+        tls: ssl.SSLContext | None = None,
         tuning: Tuning | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -67,7 +68,7 @@ class IcapService:
         self._max_connections = max_connections
         self._on_event: EventSink = on_event if on_event is not None else _ignore
         self._tuning = tuning if tuning is not None else Tuning()
-        self._tls = ssl.create_default_context(cafile=tls_ca) if self.address.tls else None
+        self._tls = (tls or client_context()) if self.address.tls else None
         clock = clock if clock is not None else SystemClock()
         tuning = self._tuning
         breaker = Breaker(tuning.failure_limit, tuning.failure_window, tuning.revival_delay, clock)
@@ -245,22 +246,13 @@ class IcapService:
             raise ScanError(Reason.ICAP_OVERLOAD, "no connection became free in time") from error
 
     async def _connect(self, on_idle_loss: Callable[[Connection], None]) -> Connection:
-        loop = asyncio.get_running_loop()
-        host = self.address.host if self._tls else None
         try:
             async with asyncio.timeout(self._connect_timeout):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(self._tuning.limits, on_idle_loss),
-                    self.address.host,
-                    self.address.port,
-                    ssl=self._tls,
-                    server_hostname=host,
-                )
+                return await dial(lambda: Connection(self._tuning.limits, on_idle_loss), self.address, self._tls)
         except TimeoutError as error:
             raise ScanError(Reason.ICAP_UNREACHABLE, f"no connection within {self._connect_timeout:g} s") from error
         except OSError as error:
             raise ScanError(Reason.ICAP_UNREACHABLE, clean_text(str(error))) from error
-        return connection
 
     # -- the service's state -------------------------------------------------------------------------------------------
 

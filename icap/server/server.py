@@ -32,9 +32,11 @@ class IcapServer:
         return len(self._sessions)
 
     async def start(self, sockets: list[socket.socket], tls: ssl.SSLContext | None = None) -> None:
-        """Accept on ``sockets``; they are closed by ``stop``. With ``tls`` this is ``icaps``: TLS from the first byte."""
+        """Accept on ``sockets``, TCP or unix; they are closed by ``stop``. With ``tls`` this is ``icaps``: TLS from the first
+        byte. May be called again for further sockets."""
         loop = asyncio.get_running_loop()
-        self._ticker = loop.create_task(self._tick())
+        if self._ticker is None:
+            self._ticker = loop.create_task(self._tick())
         for sock in sockets:
             listener = await loop.create_server(self._channel, sock=sock, backlog=self._settings.backlog, ssl=tls)
             self._listeners.append(listener)

@@ -13,6 +13,7 @@ import uvloop
 
 from appliance.domain.verdict import Outcome
 from icap.client import Adapted, IcapService, Message, Tuning
+from icap.client.tls import client_context
 from tests.icap.client.messages import download, told, upload
 from tests.ports import free_port
 from tests.servers import EICAR, EICAR_NAME, MARKER, CIcap, Clamd, c_icap, clamd
@@ -157,7 +158,7 @@ async def test_icaps_with_an_authority_of_its_own(scanner: Clamd, tmp_path: Path
     line = f"TlsPort 127.0.0.1:{port} cert={tmp_path}/cert.pem key={tmp_path}/key.pem"
     with c_icap(scanner, line):
         uri = f"icaps://localhost:{port}/avscan"
-        (blocked,) = await adapt_all(IcapService(uri, tls_ca=tmp_path / "ca.pem"), download(EICAR))
+        (blocked,) = await adapt_all(IcapService(uri, tls=client_context(tmp_path / "ca.pem")), download(EICAR))
         (untrusted,) = await adapt_all(IcapService(uri), download(EICAR))
     assert told(blocked) == (Outcome.BLOCKED, "malware_found")
     assert told(untrusted) == (Outcome.ERROR, "icap_unreachable")

@@ -1,0 +1,84 @@
+"""`arcus icap serve`: our ICAP server alone, for other proxies. The appliance's supervisor, with one kind of child."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import appliance
+from appliance.app.arrival import announce
+from appliance.app.beat import Heartbeat
+from appliance.app.clamav import keeper, with_running_clamd
+from appliance.app.icap_sockets import icap_children, process_names
+from appliance.app.parts import stop_on
+from appliance.app.paths import StatePaths
+from appliance.config.icap_server import IcapServer
+from appliance.config.root import AppConfig
+from appliance.domain.errors import ConfigError, Problem
+from appliance.engine.supervisor import Child, Supervisor
+from appliance.telemetry.health import Health, HealthReader, HealthWriter, State
+from appliance.telemetry.metrics import Metrics
+from appliance.telemetry.multiprocess import VARIABLE, retire
+
+DRAIN = 10.0
+
+
+class IcapParent:
+    """Keeps the workers and, where the configuration asks for it, a clamd running until SIGTERM or SIGINT."""
+
+    def __init__(self, config: AppConfig, paths: StatePaths) -> None:
+        self.config = with_running_clamd(config)
+        self.paths = paths
+        self.metrics = Metrics()
+        self.beat = Heartbeat(paths.run, "parent", self.metrics, self._sample)
+
+    async def run(self) -> int:
+        problems: list[Problem] = []
+        children = icap_children(self.config, problems)
+        if problems:
+            raise ConfigError(problems)
+        stop, received = stop_on((signal.SIGTERM, signal.SIGINT))
+        supervisor = Supervisor(children, self._environment(), self._died)
+        clamd = keeper(self.config, self.paths, self.beat.health)
+        helpers = [asyncio.create_task(self.beat.run())]
+        if clamd is not None:
+            helpers.append(asyncio.create_task(clamd.run()))
+        print("\n".join(_addresses(self.config.icap_server)), flush=True)
+        helpers.append(asyncio.create_task(announce(self._health, _say)))
+        await supervisor.run(stop, lambda: signal.SIGINT in received, DRAIN)
+        for helper in helpers:
+            helper.cancel()
+        await asyncio.gather(*helpers, return_exceptions=True)
+        if self.config.icap_server is not None and self.config.icap_server.unix is not None:
+            self.config.icap_server.unix.path.unlink(missing_ok=True)
+        _say("arcus: stopped")
+        return 0
+
+    def _sample(self, health: HealthWriter) -> None:
+        health.set("processes", State.OK)
+
+    def _health(self) -> Health:
+        return HealthReader(self.paths.run).read(tuple(process_names(self.config)))
+
+    def _died(self, child: Child, pid: int) -> None:
+        retire(self.paths.metrics, pid)
+        self.metrics.inc("arcus_worker_restarts_total", child.kind)
+
+    def _environment(self) -> dict[str, str]:
+        keep = {name: os.environ[name] for name in ("PATH", "LANG", "HOME", "TZ") if name in os.environ}
+        return keep | {VARIABLE: str(self.paths.metrics), "PYTHONPATH": str(Path(appliance.__file__).parents[1])}
+
+
+def _addresses(server: IcapServer | None) -> list[str]:
+    if server is None:
+        return []
+    lines = [f"arcus: ICAP at icap://{server.listen.address}/reqmod and /respmod, {server.workers} workers; Ctrl-C ends it"]
+    if server.tls is not None:
+        lines.append(f"arcus: ICAP over TLS at icaps://{server.tls.listen.address}/reqmod and /respmod")
+    if server.unix is not None:
+        lines.append(f"arcus: ICAP at icap+unix://{server.unix.path}:/reqmod and :/respmod")
+    return lines
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
