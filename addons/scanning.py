@@ -71,6 +71,8 @@ def write_down(adapted: Adapted, notes: TaskNotes) -> ScanVerdict:
             notes.not_scanned.append(f"{kind}: {verdict.reason.word}")
         elif verdict.outcome is Outcome.SKIPPED:
             notes.not_scanned.append(f"{kind}: skipped")
+        if verdict.unscanned:
+            notes.not_scanned.append(f"{kind}: {verdict.unscanned}")
         notes.scans.append(verdict)
         notes.step(f"icap_{verdict.method.lower()}", verdict.ms / 1000)
     return adapted.verdict

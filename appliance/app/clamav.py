@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 from appliance.app.paths import StatePaths
-from appliance.config.icap_server import ClamdScanner
 from appliance.config.root import AppConfig
+from appliance.config.scanners import ClamdScanner
 from appliance.telemetry.health import HealthWriter, State
 from icap.server.clamav import ClamdFailed, ClamdTuning, ManagedClamd
 from icap.server.scanners.daemon import Daemon
@@ -83,16 +83,16 @@ def with_running_clamd(config: AppConfig, system: Path = SYSTEM_SOCKET) -> AppCo
     The same configuration, with the scanner pointed at the clamd that runs, or at ours.
     """
     icap = config.icap_server
-    if icap is None or not icap.scanner.managed or icap.scanner.tcp:
+    clamd = icap.clamd if icap is not None else None
+    if icap is None or clamd is None or not clamd.managed or clamd.tcp:
         return config
-    socket = icap.scanner.socket or system
+    socket = clamd.socket or system
     answers = socket.exists() and Daemon(Endpoint.unix(socket)).ping()
     chosen = {"socket": socket, "managed": False} if answers else {"socket": None}
-    scanner = icap.scanner.model_copy(update=chosen)
-    return config.model_copy(update={"icap_server": icap.model_copy(update={"scanner": scanner})})
+    return config.model_copy(update={"icap_server": icap.with_clamd(clamd.model_copy(update=chosen))})
 
 
 def keeper(config: AppConfig, paths: StatePaths, health: HealthWriter) -> ClamavKeeper | None:
     """The keeper that the configuration asks for, if it does."""
-    scanner = config.icap_server.scanner if config.icap_server else None
+    scanner = config.icap_server.clamd if config.icap_server else None
     return ClamavKeeper(scanner, paths, health) if scanner is not None and scanner.managed else None

@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import Mapping
 
+from appliance.app import panel
 from appliance.app.beat import Heartbeat
 from appliance.app.icap_sockets import TLS, process_name
 from appliance.app.icap_tls import of_listener
@@ -15,10 +16,7 @@ from appliance.config.root import AppConfig
 from appliance.telemetry.health import HealthWriter, State
 from appliance.telemetry.metrics import Metrics
 from icap.server.adapt import standard_services
-from icap.server.clamav import ManagedClamd
 from icap.server.exchange import Account
-from icap.server.scanners.clamd import ClamdScanner, ClamdSettings
-from icap.server.scanners.endpoint import Endpoint
 from icap.server.server import IcapServer
 from icap.server.settings import ServerSettings
 
@@ -29,13 +27,14 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
         raise ValueError("no icap_server in the configuration")
     stop, received = stop_on((signal.SIGTERM, signal.SIGINT))
     paths, metrics = StatePaths(config.state_dir), Metrics()
-    scanner = _scanner(config.icap_server, paths)
+    scanner = panel.build(config.icap_server, paths)
     settings = _settings(config.icap_server)
     server = IcapServer(standard_services(scanner, settings, config.icap_server.preview), settings, Watch(metrics))
 
     def sample(health: HealthWriter) -> None:
         state = scanner.health
-        health.set("scanner", State.OK if state.up else State.UNHEALTHY, state.detail or scanner.engine)
+        level = State.UNHEALTHY if not state.up else State.DEGRADED if state.detail else State.OK
+        health.set("scanner", level, state.detail or scanner.engine)
 
     beating = asyncio.create_task(Heartbeat(paths.run, process_name(index, config.icap_server.workers), metrics, sample).run())
     await scanner.start()
@@ -50,15 +49,6 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
         await scanner.close()
         beating.cancel()
         await asyncio.gather(beating, return_exceptions=True)
-
-
-def _scanner(config: IcapServerConfig, paths: StatePaths) -> ClamdScanner:
-    scanner = config.scanner
-    clamd = ManagedClamd(paths.clamd)
-    endpoint = Endpoint.tcp(scanner.tcp) if scanner.tcp else Endpoint.unix(scanner.socket or clamd.socket)
-    return ClamdScanner(
-        endpoint, ClamdSettings(timeout=scanner.timeout, concurrency=scanner.concurrency, max_size=scanner.max_size)
-    )
 
 
 def _settings(config: IcapServerConfig) -> ServerSettings:

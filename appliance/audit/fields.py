@@ -203,6 +203,8 @@ SCANS = tuple(
         ("sha256", _TEXT, "SHA-256 of the body."),
         ("detail", _TEXT, "More, for a person."),
         ("headers", _LIST, "Headers of the verdict, a list of name and value."),
+        ("scanners", _LIST, "What each scanner behind our own service said, with its milliseconds."),
+        ("unscanned", _TEXT, "What of a body that passed the service did not look into: `encrypted`."),
     )
 )
 

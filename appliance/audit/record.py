@@ -297,5 +297,7 @@ def _scan(scan: ScanVerdict) -> Event:
             "sha256": scan.sha256,
             "detail": printable(scan.detail, LINE),
             "headers": [[printable(name, WORD), printable(value, LINE)] for name, value in scan.headers[:LIST]],
+            "scanners": [printable(line, LINE) for line in scan.scanners[:LIST]],
+            "unscanned": printable(scan.unscanned, LINE),
         }
     )

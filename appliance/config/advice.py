@@ -4,6 +4,7 @@ import re
 from datetime import UTC, date, datetime
 from typing import Final
 
+from appliance.config.scanners import ClamdScanner, YaraScanner
 from appliance.config.shadow import warn_of_shadows
 from appliance.config.view import View
 from appliance.domain.clock import SystemClock
@@ -57,11 +58,14 @@ def _same_match(view: View) -> None:
 
 
 def _scan_sizes(view: View) -> None:
-    scanner = view.config.icap_server.scanner if view.config.icap_server else None
+    own = view.config.icap_server
+    limited = [each for each in own.judges if isinstance(each, ClamdScanner | YaraScanner)] if own else []
     for path, auditor in view.each("auditor"):
-        if scanner is not None and auditor.max_scan_size > scanner.max_size:
-            message = f"larger than icap_server.scanner.max_size ({scanner.max_size}): bodies in between are scan errors"
-            view.warn((*path, "max_scan_size"), message)
+        for scanner in limited:
+            if auditor.max_scan_size > scanner.max_size:
+                where = "scanner" if own is not None and own.scanner is not None else f"scanners ({scanner.name})"
+                message = f"larger than icap_server.{where}.max_size ({scanner.max_size}): bodies in between are scan errors"
+                view.warn((*path, "max_scan_size"), message)
 
 
 def _ended(view: View, today: date) -> None:

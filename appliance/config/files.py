@@ -7,6 +7,7 @@ from typing import Final
 
 from appliance.config.client_certificates import ClientCertificate
 from appliance.config.document import Path
+from appliance.config.scanners import ClamdScanner, HashScanner, YaraScanner
 from appliance.config.server import HttpProxy
 from appliance.config.view import View
 
@@ -152,18 +153,40 @@ def _host_lists(view: View) -> None:
 
 
 def _scanner(view: View) -> None:
-    unix = view.config.icap_server.unix if view.config.icap_server else None
-    if unix is not None and len(str(unix.path).encode()) > _MAX_SOCKET_PATH:
-        view.error(("icap_server", "unix", "path"), f"longer than {_MAX_SOCKET_PATH} bytes, which no socket can have")
-    scanner = view.config.icap_server.scanner if view.config.icap_server else None
-    if scanner is None:
+    own = view.config.icap_server
+    if own is None:
         return
-    where = ("icap_server", "scanner")
-    if scanner.socket is not None and len(str(scanner.socket).encode()) > _MAX_SOCKET_PATH:
+    if own.unix is not None and len(str(own.unix.path).encode()) > _MAX_SOCKET_PATH:
+        view.error(("icap_server", "unix", "path"), f"longer than {_MAX_SOCKET_PATH} bytes, which no socket can have")
+    if own.scanner is not None:
+        _clamd(view, ("icap_server", "scanner"), own.scanner)
+    for index, scanner in enumerate(own.scanners):
+        where = ("icap_server", "scanners", index)
+        if isinstance(scanner, ClamdScanner):
+            _clamd(view, where, scanner)
+            if scanner.managed and scanner is not own.clamd:
+                view.error((*where, "managed"), "one clamd can be managed, and another is already")
+        elif isinstance(scanner, HashScanner):
+            for number, file in enumerate(scanner.files):
+                if not file.is_file():
+                    view.error((*where, "files", number), f"{file}: no such file")
+        elif isinstance(scanner, YaraScanner) and not scanner.directory.is_dir():
+            view.error((*where, "directory"), f"{scanner.directory}: no such directory")
+    names = [scanner.name for scanner in own.scanners]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            view.error(("icap_server", "scanners", index, "name"), f"two scanners are called {name!r}: give one another name")
+
+
+def _clamd(view: View, where: tuple[str | int, ...], scanner: ClamdScanner) -> None:
+    given = [scanner.socket is not None, scanner.tcp is not None, bool(scanner.endpoints)]
+    if scanner.endpoints and (sum(given) > 1 or scanner.managed):
+        view.error(where, "give endpoints alone: neither socket nor tcp, and none is managed")
+    elif scanner.socket is not None and len(str(scanner.socket).encode()) > _MAX_SOCKET_PATH:
         view.error((*where, "socket"), f"longer than {_MAX_SOCKET_PATH} bytes, which no socket can have")
     elif scanner.socket is not None and scanner.tcp is not None:
         view.error(where, "give socket or tcp, not both")
-    elif scanner.socket is None and scanner.tcp is None and not scanner.managed:
+    elif not any(given) and not scanner.managed:
         view.error(where, "give socket or tcp, or set managed: true")
     elif scanner.socket is not None and not scanner.managed and not scanner.socket.exists():
         view.warn((*where, "socket"), f"{scanner.socket}: not there; until clamd listens, nothing can be scanned")

@@ -1,30 +1,10 @@
 """Our own ICAP server: ``icap_server``."""
 
-from typing import Literal
-
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from appliance.config.icap_listen import IcapTlsListen, IcapUnixListen
-from appliance.config.values import FilePath, HostPort, Listen, Node, Seconds, Size
-
-
-class ClamdScanner(Node):
-    """clamd, over its socket. ``managed``: start our own clamd when nothing answers there."""
-
-    type: Literal["clamd"]
-    """The kind of scanner."""
-    socket: FilePath | None = None
-    """Path of clamd's local socket."""
-    tcp: HostPort | None = None
-    """host:port, instead of a socket."""
-    managed: bool = False
-    """Start a clamd of our own, under ``state_dir``, when nothing answers."""
-    timeout: Seconds = 30.0
-    """One scan, from the first byte sent to the verdict."""
-    concurrency: int = Field(8, ge=1)
-    """Scans at one time; further ones wait."""
-    max_size: Size = 25 * 1024 * 1024
-    """Bodies above are an error for the client's policy to decide, never clean. At most clamd's StreamMaxLength."""
+from appliance.config.scanners import ClamdScanner, Scanner
+from appliance.config.values import Listen, Node, Seconds
 
 
 class IcapServer(Node):
@@ -38,8 +18,11 @@ class IcapServer(Node):
     """A unix socket as well."""
     workers: int = Field(1, ge=1, le=256)
     """Processes that share the addresses. Limits below, and the scanner's, are for each of them."""
-    scanner: ClamdScanner
-    """What judges the bodies."""
+    scanner: ClamdScanner | None = None
+    """What judges the bodies: the short form of ``scanners`` with one clamd."""
+    scanners: list[Scanner] = []
+    """What judges the bodies: each sees every body, and the strictest verdict counts. A find counts even where another scanner
+    failed; a failure of one is an error, whatever the others say."""
     preview: int = Field(1024, ge=0)
     """Bytes of a body that a client sends first (RFC 3507 section 4.5)."""
     max_connections: int = Field(512, ge=1)
@@ -50,3 +33,26 @@ class IcapServer(Node):
     """From the first byte of a request to the end of its header sections."""
     body_timeout: Seconds = 30.0
     """Between two reads of a body."""
+
+    @model_validator(mode="after")
+    def _judges(self) -> "IcapServer":
+        if (self.scanner is None) == (not self.scanners):
+            raise ValueError("give scanner or scanners")
+        return self
+
+    @property
+    def judges(self) -> list[Scanner]:
+        """The scanners in order, however they are written."""
+        return [self.scanner] if self.scanner is not None else self.scanners
+
+    @property
+    def clamd(self) -> ClamdScanner | None:
+        """The clamd that is managed, or else the first."""
+        clamds = [scanner for scanner in self.judges if isinstance(scanner, ClamdScanner)]
+        return next((scanner for scanner in clamds if scanner.managed), clamds[0] if clamds else None)
+
+    def with_clamd(self, clamd: ClamdScanner) -> "IcapServer":
+        """The same with another in the place of ``clamd``."""
+        if self.scanner is not None:
+            return self.model_copy(update={"scanner": clamd})
+        return self.model_copy(update={"scanners": [clamd if each is self.clamd else each for each in self.scanners]})

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 
+from appliance.app import panel
 from appliance.app.icap_services import IcapServices
 from appliance.app.paths import StatePaths
 from appliance.config.icap_graph import METHODS, leaves
@@ -15,8 +16,6 @@ from icap.client import IcapService, ServiceEvent
 from icap.client.prober import Rhythm
 from icap.server.adapt import standard_services
 from icap.server.clamav import ManagedClamd
-from icap.server.scanners.clamd import ClamdScanner, ClamdSettings
-from icap.server.scanners.endpoint import Endpoint
 from icap.server.server import IcapServer
 from icap.server.settings import ServerSettings
 
@@ -31,7 +30,9 @@ async def examine(config: AppConfig) -> list[Finding]:
     own = config.icap_server
     if own is None or try_bind(own.listen.address) is not None:
         return [await _ask(client) for client in clients]
-    if own.scanner.managed and not (own.scanner.socket or ManagedClamd(StatePaths(config.state_dir).clamd).socket).exists():
+    clamd = own.clamd
+    ours = ManagedClamd(StatePaths(config.state_dir).clamd).socket
+    if clamd is not None and clamd.managed and not (clamd.socket or ours).exists():
         return [warn("scanning", "clamd is started by `arcus run`, which does not run now", "examine again while it runs")]
     return await _without_ours(config, own, clients)
 
@@ -63,7 +64,7 @@ async def _ask(client: IcapService, shown: str = "") -> Finding:
 
 async def _without_ours(config: AppConfig, own: IcapServerConfig, clients: list[IcapService]) -> list[Finding]:
     """The appliance does not run: its ICAP server is started on a free port, with the scanner that is configured."""
-    scanner = _scanner(own, StatePaths(config.state_dir))
+    scanner = panel.build(own, StatePaths(config.state_dir))
     settings = ServerSettings()
     server = IcapServer(standard_services(scanner, settings, own.preview), settings)
     sock = socket.create_server(("127.0.0.1", 0))
@@ -89,9 +90,3 @@ async def _ask_moved(client: IcapService, port: int) -> Finding:
 
 def _ignore(event: ServiceEvent) -> None:
     """What happens stands in the findings."""
-
-
-def _scanner(config: IcapServerConfig, paths: StatePaths) -> ClamdScanner:
-    scanner = config.scanner
-    endpoint = Endpoint.tcp(scanner.tcp) if scanner.tcp else Endpoint.unix(scanner.socket or ManagedClamd(paths.clamd).socket)
-    return ClamdScanner(endpoint, ClamdSettings(timeout=scanner.timeout, max_size=scanner.max_size))

@@ -271,6 +271,11 @@ class Reason(Enum):
 
     # scanning
     MALWARE_FOUND = "malware_found", _About(403, Source.ICAP, "The scanner found malware.")
+    FILE_TYPE_BLOCKED = "file_type_blocked", _About(403, Source.ICAP, "A rule refuses files of this type.")
+    ENCRYPTED_CONTENT = (
+        "encrypted_content",
+        _About(403, Source.ICAP, "The content is encrypted, so that no scanner can look into it."),
+    )
     ICAP_BLOCKED = "icap_blocked", _About(403, Source.ICAP, "An ICAP service blocked the message.")
     ICAP_TIMEOUT = "icap_timeout", _About(503, Source.ICAP, "The ICAP service did not answer in time.")
     ICAP_UNREACHABLE = "icap_unreachable", _About(503, Source.ICAP, "The ICAP service cannot be reached.")

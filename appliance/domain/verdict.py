@@ -39,3 +39,9 @@ class ScanVerdict:
     detail: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     """X-Infection-Found, X-Virus-ID, X-Violations-Found, X-Response-Info: control characters removed."""
+    scanners: tuple[str, ...] = ()
+    """What each of several scanners said, a line each."""
+    unscanned: str = ""
+    """What of a message that passes the service did not look into, by its configuration: ``encrypted``."""
+    by_body: bool = False
+    """The service says that it judges by the body and its Content-Encoding alone."""

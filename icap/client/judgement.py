@@ -13,9 +13,17 @@ from icap.protocol import HttpHead, RemoteProtocolError, end_to_end, parse_head,
 
 _CAUSES = {
     reason.word: reason
-    for reason in (Reason.SCANNER_UNREACHABLE, Reason.SCANNER_TIMEOUT, Reason.SCANNER_ERROR, Reason.BODY_TOO_LARGE)
+    for reason in (
+        Reason.SCANNER_UNREACHABLE,
+        Reason.SCANNER_TIMEOUT,
+        Reason.SCANNER_ERROR,
+        Reason.BODY_TOO_LARGE,
+        Reason.NOT_SCANNABLE,
+    )
 }
 """What our own server says of a failed scan, so that the record names the cause and not only the status."""
+_REFUSALS = {reason.word: reason for reason in (Reason.FILE_TYPE_BLOCKED, Reason.ENCRYPTED_CONTENT, Reason.NOT_SCANNABLE)}
+"""What it says of a body in which it found nothing, and which a rule of its refuses."""
 _NOT_COMPARED = frozenset((b"via", b"content-length"))
 
 
@@ -38,7 +46,7 @@ def judge(message: Message, answer: Answer, *, allow_206: bool = False) -> Judge
             (ICAP_PROTOCOL).
     """
     if answer.status == 204:
-        return _unmodified(read_threat(answer.headers))
+        return _unmodified(answer)
     if answer.status == 206 and not allow_206:
         raise ScanError(Reason.ICAP_PROTOCOL, "206 was not asked for")
     if answer.status not in (200, 206):
@@ -60,11 +68,16 @@ def _refusal(answer: Answer) -> ScanError:
     return ScanError(Reason.ICAP_ERROR if status >= 400 else Reason.ICAP_PROTOCOL, detail)
 
 
-def _unmodified(threat: Threat | None) -> Judgement:
+def _unmodified(answer: Answer) -> Judgement:
+    threat = read_threat(answer.headers)
     if threat is None:
         return Judgement(Outcome.CLEAN)
     # "Infected" and "unmodified" at once: the finding counts.
-    return Judgement(Outcome.BLOCKED, Reason.MALWARE_FOUND, signature=threat.signature)
+    return Judgement(Outcome.BLOCKED, _found(answer), signature=threat.signature)
+
+
+def _found(answer: Answer) -> Reason:
+    return _REFUSALS.get(answer.headers.first("X-Arcus-Reason") or "", Reason.MALWARE_FOUND)
 
 
 def _judge_message(message: Message, answer: Answer) -> Judgement:
@@ -78,7 +91,7 @@ def _judge_message(message: Message, answer: Answer) -> Judgement:
     same = _is_same(message, head, body)
     if threat is not None and not threat.repaired:
         page = kind == "response" and not same
-        return _blocked(Reason.MALWARE_FOUND, threat, head if page else None, body, carries_body)
+        return _blocked(_found(answer), threat, head if page else None, body, carries_body)
     if message.method == "REQMOD" and kind == "response":
         return _blocked(Reason.ICAP_BLOCKED, threat, head, body, carries_body)
     signature = threat.signature if threat is not None else ""

@@ -25,7 +25,7 @@ from icap.client.probe import CLEAN, EICAR, Health, probe_message, read_health
 from icap.client.prober import Prober, Rhythm
 from icap.client.standing import Standing, State
 from icap.client.stats import EventSink, ServiceEvent, ServiceStats
-from icap.client.threat import clean_text, noted_headers
+from icap.client.threat import clean_text, noted_headers, scanner_lines
 from icap.client.tls import client_context
 from icap.client.transaction import Answer, exchange
 from icap.client.tuning import Tuning
@@ -336,6 +336,9 @@ class IcapService:
             sha256=await _digest(message.body),
             detail=clean_text(detail),
             headers=noted_headers(headers),
+            scanners=scanner_lines(headers),
+            unscanned=clean_text(headers.first("X-Arcus-Unscanned") or ""),
+            by_body=headers.first("X-Arcus-Judged") == "body",
         )
         return Adapted(verdict, judgement.kind, judgement.head, judgement.body)
 

@@ -12,6 +12,7 @@ _THREAT: Final = re.compile(r"(?i)(?:^|;)\s*threat\s*=\s*([^;]*)")
 _RESOLUTION: Final = re.compile(r"(?i)(?:^|;)\s*resolution\s*=\s*([0-9]+)")
 _REPAIRED: Final = "1"
 MAX_TEXT: Final = 512
+MAX_SCANNERS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ def read_threat(headers: Headers) -> Threat | None:
 def noted_headers(headers: Headers) -> tuple[Field, ...]:
     """The headers that go into the audit record, cleaned."""
     return tuple((name, clean_text(value)) for name in _NOTED for value in headers.all(name))
+
+
+def scanner_lines(headers: Headers) -> tuple[str, ...]:
+    """What each scanner behind a service of ours said."""
+    return tuple(clean_text(value) for value in headers.all("X-Arcus-Scanner-Result")[:MAX_SCANNERS])
 
 
 def _search(pattern: re.Pattern[str], text: str) -> str:

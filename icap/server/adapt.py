@@ -12,11 +12,13 @@ from icap.protocol.events import Request, Response
 from icap.protocol.headers import Field, Headers
 from icap.protocol.options import ServiceOptions
 from icap.server.exchange import PIECE, Exchange
+from icap.server.findings import facts, refusal, threat_name
 from icap.server.heads import block_page, returned_head
 from icap.server.keep import Keep, KeepBudget, tee
-from icap.server.scanners.scanner import Scanner, ScanOutcome, ScanResult
+from icap.server.scanners.scanner import UNKNOWN, Scanner, ScanOutcome, ScanResult
 from icap.server.service import bare, istag_field, make_istag
 from icap.server.settings import ServerSettings
+from icap.server.subject import subject_of
 
 logger = logging.getLogger(__name__)
 
@@ -107,12 +109,12 @@ class EchoService:
         except ScanError as error:
             await self.refuse(exchange, error.reason, error.detail)
 
-    async def refuse(self, exchange: Exchange, reason: Reason, detail: str) -> None:
+    async def refuse(self, exchange: Exchange, reason: Reason, detail: str, *fields: Field) -> None:
         """500: there is no verdict, and the client's policy decides."""
         exchange.account.reason = reason.word
         logger.info("no verdict: %s: %s", reason.word, detail)  # not louder: a scanner that is down says so once itself
         status = 503 if reason is Reason.RESOURCE_EXHAUSTED else 500
-        await exchange.answer(bare(status, self.istag, ("X-Arcus-Error", reason.word)))
+        await exchange.answer(bare(status, self.istag, ("X-Arcus-Error", reason.word), *fields))
 
 
 async def give_back(exchange: Exchange, keep: Keep | None, headers: Headers) -> None:
@@ -158,7 +160,8 @@ class ScanService(EchoService):
             await self.unmodified(exchange, keep)
             return
         try:
-            result = await self._scanner.scan(self._body(exchange, keep))
+            subject = subject_of(exchange.request) if self._scanner.grounds else UNKNOWN
+            result = await self._scanner.scan(self._body(exchange, keep), subject)
         except ScanError as error:
             await self.refuse(exchange, error.reason, error.detail)
             return
@@ -166,38 +169,28 @@ class ScanService(EchoService):
         await self._answer(exchange, keep, result)
 
     async def _answer(self, exchange: Exchange, keep: Keep | None, result: ScanResult) -> None:
-        if result.outcome is ScanOutcome.INFECTED:
+        if result.outcome in (ScanOutcome.INFECTED, ScanOutcome.BLOCKED):
             await self._blocked(exchange, result)
         elif result.outcome is ScanOutcome.CLEAN and exchange.complete:
-            await self.unmodified(exchange, keep, *_facts(result))
+            await self.unmodified(exchange, keep, *self._facts(result))
         elif result.outcome is ScanOutcome.CLEAN:
             await self.refuse(exchange, Reason.SCANNER_ERROR, "the scanner says clean before the end of the body")
         else:
-            await self.refuse(exchange, result.reason, result.detail)
+            await self.refuse(exchange, result.reason, result.detail, *self._facts(result))
 
     async def _blocked(self, exchange: Exchange, result: ScanResult) -> None:
-        threat = "".join(c for c in result.signature if c.isprintable() and c.isascii() and c != ";")[:200]
+        threat = threat_name(result)
         client = exchange.request.headers.first("X-Client-IP")
         subscriber = exchange.request.headers.first("X-Subscriber-ID")
-        logger.warning("infected: %s, sha256 %s, client %r, subscriber %r", threat, result.sha256, client, subscriber)
-        head, page = block_page(threat, result.engine)
-        headers = Headers(
-            (
-                istag_field(self.istag),
-                ("X-Infection-Found", f"Type=0; Resolution=2; Threat={threat};"),
-                ("X-Virus-ID", threat),
-                ("Cache-Control", "no-store"),
-                *_facts(result),
-            )
-        )
-        await exchange.answer(Response(200, headers, response_head=head, body=True), page)
+        told = "%s: %s, sha256 %s, client %r, subscriber %r"
+        logger.warning(told, result.outcome.value, threat, result.sha256, client, subscriber)
+        reason = result.reason if result.outcome is ScanOutcome.BLOCKED else Reason.MALWARE_FOUND
+        head, page = block_page(reason, threat, result.engine)
+        fields = (istag_field(self.istag), *refusal(result), ("Cache-Control", "no-store"), *self._facts(result))
+        await exchange.answer(Response(200, Headers(fields), response_head=head, body=True), page)
 
-
-def _facts(result: ScanResult) -> tuple[Field, ...]:
-    return (
-        ("X-Arcus-Scanner", result.engine or "unknown"),
-        ("X-Arcus-Scan", f"ms={result.ms}; size={result.size}; sha256={result.sha256}"),
-    )
+    def _facts(self, result: ScanResult) -> tuple[Field, ...]:
+        return facts(result, self._scanner.grounds)
 
 
 def standard_services(scanner: Scanner, settings: ServerSettings, preview: int = 1024) -> dict[str, EchoService]:

@@ -177,6 +177,8 @@ class ManagedClamd:
             f"MaxScanSize {max(400 * 1024 * 1024, 4 * tuning.max_size)}",
             # What clamd did not look at to the end is a find, not clean.
             "AlertExceedsMax yes",
+            # and so is what it could not look into: policy is the scanner's (``encrypted``)
+            "AlertEncrypted yes",
             # Debian's 15 resets connections under load; 200 did not in 200 simultaneous streams.
             "MaxConnectionQueueLength 200",
             f"MaxThreads {tuning.threads}",

@@ -26,16 +26,16 @@ _PAGE: Final = """<!DOCTYPE html>
 <body>
 <h1>Blocked</h1>
 <p>{text}</p>
-<p>Signature: <code>{signature}</code></p>
+<p>Signature or rule: <code>{signature}</code></p>
 <p>Scanner: {engine}</p>
 </body>
 </html>
 """
 
 
-def block_page(signature: str, engine: str) -> tuple[bytes, bytes]:
+def block_page(reason: Reason, signature: str, engine: str) -> tuple[bytes, bytes]:
     """Head and body of the HTTP answer in the place of an infected message. Nothing of the message itself is repeated."""
-    body = _PAGE.format(text=Reason.MALWARE_FOUND.text, signature=html.escape(signature), engine=html.escape(engine)).encode()
+    body = _PAGE.format(text=html.escape(reason.text), signature=html.escape(signature), engine=html.escape(engine)).encode()
     fields = (
         "HTTP/1.1 403 Forbidden",
         "Content-Type: text/html; charset=utf-8",

@@ -1,35 +1,24 @@
-"""The clamd scanner: bodies over INSTREAM as they arrive, the version beside them."""
+"""The clamd scanner: bodies over INSTREAM as they arrive, to one of several clamds."""
 
 import asyncio
 import contextlib
-import hashlib
-import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import replace
 
 from appliance.domain.clock import Clock, SystemClock
 from appliance.domain.reason import Reason
-from icap.server.scanners.daemon import Daemon, DaemonError
+from icap.server.scanners.body import ScannedBody
+from icap.server.scanners.clamd_node import ClamdNode
+from icap.server.scanners.clamd_settings import ClamdSettings
 from icap.server.scanners.endpoint import Endpoint
 from icap.server.scanners.instream import FRAME, Answer, Instream
-from icap.server.scanners.scanner import ScannerHealth, ScanOutcome, ScanResult
+from icap.server.scanners.scanner import UNKNOWN, Grounds, ScannerHealth, ScanOutcome, ScanResult, Subject
 
-logger = logging.getLogger(__name__)
+__all__ = ["ClamdScanner", "ClamdSettings"]
 
-
-@dataclass(frozen=True, slots=True)
-class ClamdSettings:
-    timeout: float = 30.0
-    """Seconds that clamd may take of one scan, all waits for it together: slot, connect, write, answer.
-    Waiting for the body is not in it; that is the ICAP connection's deadline."""
-    concurrency: int = 8
-    """Scans at once. Beyond clamd's MaxThreads more only wait there, where nobody sees the queue."""
-    max_size: int = 25 * 1024 * 1024
-    """Bytes. A larger body is an error, never clean. At most clamd's StreamMaxLength."""
-    refresh: float = 5.0
-    """Seconds between questions for the version."""
-    database: str = ""
-    """What to call the database when clamd states none (loose files), as ``eicar-only``."""
+_ENCRYPTED = "Heuristics.Encrypted."
+_LIMITS = "Heuristics.Limits.Exceeded"
+_GONE = frozenset((Reason.SCANNER_UNREACHABLE, Reason.SCANNER_ERROR))
 
 
 class _Budget:
@@ -40,75 +29,52 @@ class _Budget:
         self._clock = clock
 
     @contextlib.asynccontextmanager
-    async def spend(self) -> AsyncIterator[None]:
+    async def spend(self, most: float = float("inf")) -> AsyncIterator[None]:
         started = self._clock.monotonic()
         try:
-            async with asyncio.timeout(max(self._left, 0.0)):
+            async with asyncio.timeout(max(min(self._left, most), 0.0)):
                 yield
         finally:
             self._left -= self._clock.monotonic() - started
 
 
-class _Body:
-    """The bytes of a scan: counted and hashed as they pass, cut to frames."""
-
-    def __init__(self, chunks: AsyncIterator[bytes], limit: int) -> None:
-        self._chunks = chunks
-        self._limit = limit
-        self._digest = hashlib.sha256()
-        self.size = 0
-        self.ended = False
-        self.oversize = False
-
-    @property
-    def sha256(self) -> str:
-        return self._digest.hexdigest() if self.ended else ""
-
-    async def frames(self) -> AsyncGenerator[bytes]:
-        """Frames of exactly FRAME bytes, then a last one that may be shorter or empty. Stops early when over the limit."""
-        buffer = bytearray()
-        async for chunk in self._chunks:
-            self._digest.update(chunk)
-            self.size += len(chunk)
-            if self.size > self._limit:
-                self.oversize = True
-                return
-            buffer += chunk
-            while len(buffer) > FRAME:
-                yield bytes(buffer[:FRAME])
-                del buffer[:FRAME]
-        self.ended = True
-        yield bytes(buffer)
-
-
 class ClamdScanner:
-    """A ``Scanner`` on a clamd that somebody else runs."""
+    """A ``Scanner`` on clamds that somebody else runs. They are asked in turn, the idle before the busy, and one that is
+    down or has just failed only when there is no other. What fails before more than one frame of a body is here is asked of
+    the next; a longer body cannot be sent twice, and its scan is an error."""
 
-    def __init__(self, endpoint: Endpoint, settings: ClamdSettings | None = None, clock: Clock | None = None) -> None:
-        self._endpoint = endpoint
+    def __init__(
+        self, endpoints: Endpoint | Sequence[Endpoint], settings: ClamdSettings | None = None, clock: Clock | None = None
+    ) -> None:
         self._settings = settings or ClamdSettings()
         self._clock = clock or SystemClock()
-        self._daemon = Daemon(endpoint)
-        self._slots = asyncio.Semaphore(self._settings.concurrency)
-        self._version = ""
-        self._health = ScannerHealth(up=False, detail="not asked yet")
-        self._last_verdict = float("-inf")
+        listed = (endpoints,) if isinstance(endpoints, Endpoint) else tuple(endpoints)
+        self._nodes = [ClamdNode(endpoint, self._settings, self._clock) for endpoint in listed]
+        self._turn = 0
         self._watcher: asyncio.Task[None] | None = None
 
     @property
     def engine(self) -> str:
-        product, _, rest = self._version.partition("/")
-        database = rest.partition("/")[0] or self._settings.database
-        return f"{product}/{database}" if product and database else product
+        return next((node.engine for node in self._nodes if node.engine and not node.suspect), self._nodes[0].engine)
 
     @property
     def fingerprint(self) -> str:
+        """The same in every process that has asked: a clamd that is down does not count where others have its version."""
         settings = self._settings
-        return f"{self._version}|{settings.database}|{settings.max_size}"
+        versions = "+".join(sorted({node.version for node in self._nodes if node.version}))
+        return f"{versions}|{settings.database}|{settings.max_size}|{settings.block_encrypted}"
 
     @property
     def health(self) -> ScannerHealth:
-        return self._health
+        up = [node for node in self._nodes if node.health.up]
+        down = [f"{node.endpoint}: {node.health.detail}" for node in self._nodes if not node.health.up]
+        if len(self._nodes) == 1:
+            return self._nodes[0].health
+        return ScannerHealth(up=bool(up), engine=self.engine, detail="; ".join(down))
+
+    @property
+    def grounds(self) -> Grounds:
+        return Grounds.BODY
 
     async def start(self) -> None:
         await self.refresh()
@@ -121,77 +87,94 @@ class ClamdScanner:
             self._watcher = None
 
     async def reload(self) -> None:
-        """Have clamd read its database again; the new version shows within ``refresh`` seconds. Raises DaemonError."""
-        await asyncio.to_thread(self._daemon.reload)
-        await self.refresh()
+        """Have all clamds read their databases again; new versions show within ``refresh`` seconds. Raises DaemonError."""
+        await asyncio.gather(*(node.reload() for node in self._nodes))
 
     async def refresh(self) -> None:
-        """Ask for the version now. No answer keeps the old one, and a clamd that has just given a verdict is not down:
-        with all threads busy it accepts nobody."""
-        try:
-            self._version = await asyncio.to_thread(self._daemon.version)
-        except DaemonError as error:
-            lively = self._clock.monotonic() - self._last_verdict < 2 * self._settings.refresh
-            self._note(ScannerHealth(up=lively and not error.gone, engine=self.engine, detail=str(error)))
-        else:
-            self._note(ScannerHealth(up=True, engine=self.engine))
+        await asyncio.gather(*(node.refresh() for node in self._nodes))
 
-    async def scan(self, chunks: AsyncIterator[bytes]) -> ScanResult:
+    async def scan(self, chunks: AsyncIterator[bytes], subject: Subject = UNKNOWN) -> ScanResult:
         started = self._clock.monotonic()
-        body = _Body(chunks, self._settings.max_size)
-        answer = await self._converse(body)
+        body = ScannedBody(chunks, max(node.limit for node in self._nodes))
+        answer, engine = await self._converse(body)
         if body.oversize:
-            answer = _failed(Reason.BODY_TOO_LARGE, f"more than {self._settings.max_size} bytes")
-        await self._learn(answer)
-        return ScanResult(
+            answer = _failed(Reason.BODY_TOO_LARGE, f"more than {max(node.limit for node in self._nodes)} bytes")
+        result = ScanResult(
             outcome=answer.outcome,
             signature=answer.signature,
-            engine=self.engine,
+            engine=engine or self.engine,
             ms=round((self._clock.monotonic() - started) * 1000, 3),
             size=body.size,
             sha256=body.sha256,
             reason=answer.reason,
             detail=answer.detail,
+            scanner=self._settings.name,
         )
+        return self._by_policy(result) if result.outcome is ScanOutcome.INFECTED else result
 
-    async def _learn(self, answer: Answer) -> None:
-        """A scan is the best sign of life; the first after a time without is told by which engine."""
-        if answer.reason is Reason.SCANNER_UNREACHABLE:
-            self._note(ScannerHealth(up=False, engine=self.engine, detail=answer.detail))
-        elif answer.outcome is not ScanOutcome.ERROR:
-            self._last_verdict = self._clock.monotonic()
-            if not self._health.up:
-                await self.refresh()
+    def _by_policy(self, result: ScanResult) -> ScanResult:
+        """clamd calls a find what it could not look into. It says so only when it found nothing else."""
+        if result.signature.startswith(_LIMITS):
+            return replace(result, outcome=ScanOutcome.BLOCKED, reason=Reason.NOT_SCANNABLE)
+        if not result.signature.startswith(_ENCRYPTED):
+            return result
+        if self._settings.block_encrypted:
+            return replace(result, outcome=ScanOutcome.BLOCKED, reason=Reason.ENCRYPTED_CONTENT)
+        return replace(result, outcome=ScanOutcome.CLEAN, signature="", unscanned="encrypted", detail=result.signature)
 
-    async def _converse(self, body: _Body) -> Answer:
+    async def _converse(self, body: ScannedBody) -> tuple[Answer, str]:
         budget = _Budget(self._settings.timeout, self._clock)
-        frames = body.frames()
+        frames = body.frames(FRAME)
         try:
             # Read before a slot is taken: a body that dribbles in holds neither slot nor connection for its first frame.
             first = await anext(frames, None)
             if first is None:
-                return _OVERSIZE
-            return await self._with_slot(first, frames, body, budget)
+                return _OVERSIZE, ""
+            return await self._on_any(first, frames, body, budget)
         finally:
             await frames.aclose()
 
-    async def _with_slot(self, first: bytes, frames: AsyncIterator[bytes], body: _Body, budget: _Budget) -> Answer:
+    async def _on_any(
+        self, first: bytes, frames: AsyncIterator[bytes], body: ScannedBody, budget: _Budget
+    ) -> tuple[Answer, str]:
+        answer, engine = _NOTHING, ""
+        for node in self._order():
+            answer = await self._with_slot(node, first, frames, body, budget)
+            await _learn(node, answer)
+            engine = node.engine
+            if answer.reason not in _GONE or body.given > 1:
+                break
+        return answer, engine
+
+    def _order(self) -> list[ClamdNode]:
+        if len(self._nodes) == 1:
+            return self._nodes
+        self._turn += 1
+        turn = self._turn % len(self._nodes)
+        return sorted(self._nodes[turn:] + self._nodes[:turn], key=lambda node: (node.suspect, node.busy))
+
+    async def _with_slot(
+        self, node: ClamdNode, first: bytes, frames: AsyncIterator[bytes], body: ScannedBody, budget: _Budget
+    ) -> Answer:
         try:
             async with budget.spend():
-                await self._slots.acquire()
+                await node.take()
         except TimeoutError:
             return _failed(Reason.SCANNER_TIMEOUT, "no free slot")
         try:
-            return await self._on_connection(first, frames, body, budget)
+            return await self._on_connection(node.endpoint, first, frames, body, budget)
         finally:
-            self._slots.release()
+            node.release()
 
-    async def _on_connection(self, first: bytes, frames: AsyncIterator[bytes], body: _Body, budget: _Budget) -> Answer:
+    async def _on_connection(
+        self, endpoint: Endpoint, first: bytes, frames: AsyncIterator[bytes], body: ScannedBody, budget: _Budget
+    ) -> Answer:
         try:
-            async with budget.spend():
-                sock = await self._endpoint.connect()
+            async with budget.spend(self._settings.connect_timeout if len(self._nodes) > 1 else float("inf")):
+                sock = await endpoint.connect()
         except TimeoutError:
-            return _failed(Reason.SCANNER_TIMEOUT, f"connecting to {self._endpoint}")
+            reason = Reason.SCANNER_UNREACHABLE if len(self._nodes) > 1 else Reason.SCANNER_TIMEOUT
+            return _failed(reason, f"connecting to {endpoint}")
         except OSError as error:
             return _failed(Reason.SCANNER_UNREACHABLE, str(error))
         stream = Instream(sock)
@@ -202,18 +185,21 @@ class ClamdScanner:
 
     async def _watch(self) -> None:
         while True:
+            await asyncio.gather(*(node.learn_limit() for node in self._nodes))
             await asyncio.sleep(self._settings.refresh)
             await self.refresh()
 
-    def _note(self, health: ScannerHealth) -> None:
-        if health.up != self._health.up:
-            level = logging.INFO if health.up else logging.WARNING
-            state = f"up, {health.engine}" if health.up else f"down, {health.detail}"
-            logger.log(level, "clamd at %s: %s", self._endpoint, state)
-        self._health = health
+
+async def _learn(node: ClamdNode, answer: Answer) -> None:
+    if answer.reason is Reason.SCANNER_UNREACHABLE:
+        node.unreachable(answer.detail)
+    elif answer.outcome is not ScanOutcome.ERROR:
+        await node.answered()
+    elif answer.reason is not Reason.BODY_TOO_LARGE:
+        node.failed()
 
 
-async def _send(stream: Instream, frame: bytes, frames: AsyncIterator[bytes], body: _Body, budget: _Budget) -> Answer:
+async def _send(stream: Instream, frame: bytes, frames: AsyncIterator[bytes], body: ScannedBody, budget: _Budget) -> Answer:
     """One frame behind the reader, so that the last frame, the end mark and (for small bodies) the command are one write."""
     while not body.ended and not stream.answered:
         failure = await _within(budget, stream.send(frame))

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import Protocol
 
 from appliance.domain.reason import Reason
@@ -11,8 +11,35 @@ from appliance.domain.reason import Reason
 class ScanOutcome(Enum):
     CLEAN = "clean"
     INFECTED = "infected"
+    BLOCKED = "blocked"
+    """Nothing was found that does harm, but a rule of the scanner's configuration refuses the body."""
     ERROR = "error"
     """No verdict. Never to be treated as clean."""
+
+
+class Grounds(IntEnum):
+    """What of a message a verdict depends on, the wider the higher."""
+
+    BODY = 0
+    CODING = 1
+    """The body and its Content-Encoding."""
+    HEAD = 2
+    """The whole subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a message says of its body. Whoever sent it wrote all of this."""
+
+    content_type: str = ""
+    """In lower case, without parameters."""
+    extension: str = ""
+    """Of the file's name, in lower case, without the dot."""
+    coding: str = ""
+    """Content-Encoding, in lower case."""
+
+
+UNKNOWN = Subject()
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +48,7 @@ class ScanResult:
 
     outcome: ScanOutcome
     signature: str = ""
+    """What was found, or the rule that refuses."""
     engine: str = ""
     """Scanner and database, as ``ClamAV 1.4.6/27431``; empty when the scanner never answered."""
     ms: float = 0.0
@@ -28,7 +56,14 @@ class ScanResult:
     sha256: str = ""
     """Hex digest of the whole body; empty when the body was not read to its end."""
     reason: Reason = Reason.OK
+    """Why there is no verdict (ERROR), or why the body is refused (BLOCKED)."""
     detail: str = ""
+    scanner: str = ""
+    """The scanner's name in the configuration."""
+    unscanned: str = ""
+    """What of a body that passes was not looked into, by configuration: ``encrypted``."""
+    parts: tuple["ScanResult", ...] = ()
+    """What each scanner of several said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +88,11 @@ class Scanner(Protocol):
     def health(self) -> ScannerHealth:
         """The last thing known, without asking."""
 
-    async def scan(self, chunks: AsyncIterator[bytes]) -> ScanResult:
+    @property
+    def grounds(self) -> Grounds:
+        """What verdicts depend on."""
+
+    async def scan(self, chunks: AsyncIterator[bytes], subject: Subject = UNKNOWN) -> ScanResult:
         """Look into the bytes of ``chunks``, in order.
 
         Failures of the scanner are results with outcome ERROR. What ``chunks`` itself raises (a body that ends before

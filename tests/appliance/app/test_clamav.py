@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from appliance.app.clamav import with_running_clamd
-from appliance.config.icap_server import ClamdScanner
 from appliance.config.root import AppConfig
+from appliance.config.scanners import ClamdScanner
 from tests.e2e.running import base_config
 from tests.servers import clamd
 
@@ -17,7 +17,8 @@ def config(directory: Path, **scanner: object) -> AppConfig:
 def chosen(given: AppConfig, system: Path) -> ClamdScanner:
     icap = with_running_clamd(given, system).icap_server
     assert icap is not None
-    return icap.scanner
+    assert icap.clamd is not None
+    return icap.clamd
 
 
 def test_icp_12_a_clamd_that_runs_is_used(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from icap.protocol.headers import Headers
 from icap.server.adapt import standard_services
 from icap.server.exchange import Account
-from icap.server.scanners.scanner import Scanner, ScannerHealth, ScanOutcome, ScanResult
+from icap.server.scanners.scanner import UNKNOWN, Grounds, Scanner, ScannerHealth, ScanOutcome, ScanResult, Subject
 from icap.server.server import IcapServer
 from icap.server.service import Service
 from icap.server.settings import ServerSettings
@@ -47,9 +47,10 @@ class WholeBodyScanner:
     started: int = 0
     engine: str = "Test 1/1"
     fingerprint: str = "1"
+    grounds: Grounds = Grounds.BODY
     health: ScannerHealth = field(default_factory=lambda: ScannerHealth(up=True))
 
-    async def scan(self, chunks: AsyncIterator[bytes]) -> ScanResult:
+    async def scan(self, chunks: AsyncIterator[bytes], subject: Subject = UNKNOWN) -> ScanResult:
         self.started += 1
         body = b"".join([chunk async for chunk in chunks])
         await asyncio.sleep(self.delay)

@@ -12,7 +12,7 @@ import pytest
 from icap.server.keep import KeepBudget
 from icap.server.scanners.clamd import ClamdScanner, ClamdSettings
 from icap.server.scanners.endpoint import Endpoint
-from icap.server.scanners.scanner import ScanResult
+from icap.server.scanners.scanner import UNKNOWN, ScanResult, Subject
 from icap.server.settings import ServerSettings
 from tests.icap.server.serving import (
     REQUEST_HEAD,
@@ -234,7 +234,7 @@ async def test_a_scanner_that_does_not_read_holds_the_client_back() -> None:
     release = asyncio.Event()
 
     class Late(WholeBodyScanner):
-        async def scan(self, chunks: AsyncIterator[bytes]) -> ScanResult:
+        async def scan(self, chunks: AsyncIterator[bytes], subject: Subject = UNKNOWN) -> ScanResult:
             await release.wait()
             return await super().scan(chunks)
 
@@ -260,7 +260,7 @@ async def test_echo_gives_back_both_kinds() -> None:
 
 async def test_a_signature_name_cannot_break_a_header() -> None:
     class Named(WholeBodyScanner):
-        async def scan(self, chunks: AsyncIterator[bytes]) -> ScanResult:
+        async def scan(self, chunks: AsyncIterator[bytes], subject: Subject = UNKNOWN) -> ScanResult:
             return dataclasses.replace(await super().scan(chunks), signature="a;b\r\nX-Evil: 1 <script>")
 
     async with serving(Named(needle=b"bad")) as running:

@@ -286,7 +286,7 @@ async def test_icp_12_a_service_that_raises_is_500_and_the_next_connection_works
     """ICAP-S23"""
 
     class Broken(WholeBodyScanner):
-        async def scan(self, chunks: object) -> object:  # type: ignore[override]
+        async def scan(self, chunks: object, subject: object = None) -> object:  # type: ignore[override]
             raise ZeroDivisionError
 
     async with serving(Broken()) as running:  # type: ignore[arg-type]
@@ -298,7 +298,7 @@ async def test_icp_12_a_service_that_raises_is_500_and_the_next_connection_works
 
 async def test_icp_12_clean_before_the_end_of_the_body_is_no_verdict() -> None:
     class Hasty(WholeBodyScanner):
-        async def scan(self, chunks: object) -> object:  # type: ignore[override]
+        async def scan(self, chunks: object, subject: object = None) -> object:  # type: ignore[override]
             return await super().scan(_nothing())
 
     async with serving(Hasty()) as running:  # type: ignore[arg-type]

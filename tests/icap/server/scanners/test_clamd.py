@@ -1,9 +1,13 @@
 """ICP-12, ICP-13: the scanner against a real clamd: found, clean, limits, reload, gone and back, ended in the middle."""
 
 import asyncio
+import contextlib
 import hashlib
+import io
 import os
 import signal
+import socket
+import zipfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,6 +18,7 @@ from icap.server.scanners.clamd import ClamdScanner, ClamdSettings
 from icap.server.scanners.daemon import Daemon, DaemonError
 from icap.server.scanners.endpoint import Endpoint
 from icap.server.scanners.scanner import ScanOutcome
+from icap.server.scanners.stream_limit import STEP, stream_limit
 from tests.servers import EICAR, EICAR_NAME, MARKER, Clamd, clamd
 
 pytestmark = pytest.mark.integration
@@ -144,3 +149,100 @@ async def test_icp_12_ended_in_the_middle_of_a_stream_is_an_error() -> None:
         result = await scanner.scan(body())
     assert result.outcome is ScanOutcome.ERROR
     assert result.reason in (Reason.SCANNER_ERROR, Reason.SCANNER_UNREACHABLE)
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[Endpoint]:
+    """A clamd that accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield Endpoint.tcp(f"127.0.0.1:{listener.getsockname()[1]}")
+
+
+def nobody() -> Endpoint:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return Endpoint.tcp(f"127.0.0.1:{listener.getsockname()[1]}")
+
+
+async def test_icp_12_of_several_one_that_is_down_is_passed_over(daemon: Clamd) -> None:
+    scanner = ClamdScanner([nobody(), Endpoint.unix(daemon.socket)], ClamdSettings(connect_timeout=0.5))
+    for _ in range(6):
+        assert (await scanner.scan(pieces(EICAR))).outcome is ScanOutcome.INFECTED
+    body = [bytes(100_000), MARKER]
+    assert (await scanner.scan(pieces(*body))).outcome is ScanOutcome.INFECTED
+    await scanner.refresh()
+    assert scanner.health.up
+    assert "refused" in scanner.health.detail
+
+
+async def test_icp_12_one_that_hangs_is_an_error_once_and_then_avoided(daemon: Clamd) -> None:
+    with silent() as hung:
+        scanner = ClamdScanner([hung, Endpoint.unix(daemon.socket)], ClamdSettings(timeout=0.3, suspicion=60))
+        await scanner._nodes[1].refresh()
+        results = [await scanner.scan(pieces(EICAR)) for _ in range(8)]
+    assert {result.outcome for result in results[2:]} == {ScanOutcome.INFECTED}
+    assert all(result.outcome is not ScanOutcome.CLEAN for result in results)
+
+
+async def test_icp_12_scans_go_round_where_all_are_well() -> None:
+    with clamd() as one, clamd() as two:
+        scanner = ClamdScanner([Endpoint.unix(one.socket), Endpoint.unix(two.socket)])
+        await scanner.refresh()
+        for _ in range(10):
+            await scanner.scan(pieces(EICAR))
+        for each in (one, two):
+            assert (each.base / "clamd.log").read_text().count("FOUND") == 5
+
+
+async def test_icp_12_none_of_several_is_an_error() -> None:
+    scanner = ClamdScanner([nobody(), nobody()])
+    result = await scanner.scan(pieces(EICAR))
+    assert (result.outcome, result.reason) == (ScanOutcome.ERROR, Reason.SCANNER_UNREACHABLE)
+    assert not scanner.health.up
+
+
+@pytest.mark.parametrize("wanted", [MIB - STEP, MIB, MIB + 1, 32 * MIB])
+async def test_clamds_limit_is_found_without_sending_a_body(daemon: Clamd, wanted: int) -> None:
+    found = await stream_limit(Endpoint.unix(daemon.socket), wanted)
+    assert min(wanted, MIB) - STEP <= found <= min(wanted, MIB)
+
+
+async def test_icp_12_a_body_above_the_limit_that_was_found_is_not_sent(daemon: Clamd) -> None:
+    scanner = ClamdScanner(Endpoint.unix(daemon.socket), ClamdSettings(max_size=32 * MIB))
+    await scanner.start()
+    try:
+        while scanner._nodes[0].limit > MIB:
+            await asyncio.sleep(0.02)
+        result = await scanner.scan(pieces(*[bytes(65_536)] * 100))
+    finally:
+        await scanner.close()
+    assert result.reason is Reason.BODY_TOO_LARGE
+    assert result.size <= MIB + 65_536
+
+
+def encrypted_zip() -> bytes:
+    """The flag that says so, in the local header and in the directory."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("secret.bin", os.urandom(2000))
+    data = bytearray(out.getvalue())
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + offset] |= 1
+    return bytes(data)
+
+
+@pytest.mark.parametrize("block", [True, False])
+async def test_icp_13_encrypted_is_a_verdict_of_its_own(block: bool) -> None:
+    with clamd("AlertEncrypted yes") as running:
+        scanner = ClamdScanner(Endpoint.unix(running.socket), ClamdSettings(block_encrypted=block))
+        result = await scanner.scan(pieces(encrypted_zip()))
+        assert (await scanner.scan(pieces(EICAR))).outcome is ScanOutcome.INFECTED
+    if block:
+        assert (result.outcome, result.reason) == (ScanOutcome.BLOCKED, Reason.ENCRYPTED_CONTENT)
+        assert result.signature.startswith("Heuristics.Encrypted.")
+    else:
+        assert (result.outcome, result.unscanned, result.signature) == (ScanOutcome.CLEAN, "encrypted", "")
+
+
+def test_icap_s03_policy_is_in_the_fingerprint() -> None:
+    endpoint = nobody()
+    assert ClamdScanner(endpoint, ClamdSettings(block_encrypted=False)).fingerprint != ClamdScanner(endpoint).fingerprint
