@@ -4,7 +4,8 @@
           15               u8        u8     u8  u8
 
 The key comes from the passphrase by scrypt (RFC 7914) and everything before the ciphertext is authenticated with it,
-so a header that was changed opens nothing. The JSON holds PEM texts by CA and generation, and no paths.
+so a header that was changed opens nothing. The JSON holds PEM texts by CA and generation, and no paths. Of a CA whose key is in
+a token it says which key in which token, and has no key.
 """
 
 import json
@@ -40,20 +41,25 @@ class BackupError(ArcusError):
 
 @dataclass(frozen=True, slots=True)
 class SavedCa:
-    """A CA as it is on disk: PEM texts. ``revoked`` is its list of revoked leaves as it stands, or empty."""
+    """A CA as it is on disk: PEM texts. ``revoked`` is its list of revoked leaves as it stands, or empty.
+
+    ``token`` and ``label`` say where the key is when ``key`` is empty.
+    """
 
     name: str
     generation: str
     certificates: str
     key: str
     revoked: str = ""
+    token: str = ""
+    label: str = ""
 
 
 def seal(cas: Iterable[SavedCa], passphrase: str, made: float) -> bytes:
     """The backup. ``made``: seconds since the epoch. Raises BackupError for a passphrase that protects nothing."""
     if len(passphrase) < MIN_PASSPHRASE:
         raise BackupError(f"a passphrase has {MIN_PASSPHRASE} characters or more")
-    document = {"made": int(made), "cas": [asdict(ca) for ca in cas]}
+    document = {"made": int(made), "cas": [{name: text for name, text in asdict(ca).items() if text} for ca in cas]}
     salt, nonce = secrets.token_bytes(SALT), secrets.token_bytes(NONCE)
     header = MAGIC + bytes((VERSION, COST, BLOCK, PARALLEL)) + salt + nonce
     return header + AESGCM(_key(passphrase, salt, COST)).encrypt(nonce, json.dumps(document).encode(), header)
@@ -83,12 +89,14 @@ def _key(passphrase: str, salt: bytes, cost: int) -> bytes:
 def _read(text: bytes) -> list[SavedCa]:
     """Whoever knows the passphrase is trusted with much, but not with paths. Raises BackupError."""
     try:
-        cas = [SavedCa(**each) for each in json.loads(text)["cas"]]
+        cas = [SavedCa(**({"key": ""} | each)) for each in json.loads(text)["cas"]]
     except (ValueError, KeyError, TypeError) as error:
         raise BackupError("the backup opens, but does not hold what it should") from error
     for ca in cas:
         if not all(isinstance(each, str) for each in asdict(ca).values()) or not _NAME.match(ca.name):
             raise BackupError("the backup holds a CA without a proper name")
+        if bool(ca.key) is bool(ca.token):
+            raise BackupError("the backup holds a CA with two keys, or none")
         if ca.generation not in list(Generation):
             raise BackupError(f"the backup holds a generation that is none: {ca.generation[:20]!r}")
     return cas

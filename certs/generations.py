@@ -58,14 +58,15 @@ class Generations:
         return [each for each in Generation if self.home(each).is_dir()]
 
     def install(self, generation: Generation, certificates: bytes, key: bytes) -> None:
-        """Put a CA where none is: both files appear at once. Raises GenerationError, OSError."""
+        """Put a CA where none is: both files appear at once; no key: it is in a token. Raises GenerationError, OSError."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._locked():
             self._must_be_free(generation)
             draft = self._directory / f".{self._name}.new"
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir(mode=0o700)
-            write_whole(draft / KEY, key)
+            if key:
+                write_whole(draft / KEY, key)
             write_whole(draft / CERTIFICATE, certificates)
             draft.rename(self.home(generation))
             sync(self._directory)

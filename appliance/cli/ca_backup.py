@@ -39,8 +39,9 @@ def backup(
 ) -> None:
     """Write every CA of the state directory, every generation with its key and what it has revoked, into one file.
 
-    It is encrypted with a key made from the passphrase (scrypt, AES-256-GCM), never without one. CAs whose files the
-    configuration names, and those whose key is in a PKCS #11 token, are not in it: their keys are the operator's to keep.
+    It is encrypted with a key made from the passphrase (scrypt, AES-256-GCM), never without one. Of a CA whose key is in a
+    PKCS #11 token the certificate is in it, what it has revoked, and the names of token and key: the token is the operator's to
+    keep. CAs whose files the configuration names are not in it.
     """
     from appliance.domain.clock import SystemClock
     from certs.backup import seal
@@ -67,7 +68,11 @@ def backup(
 def restore(
     config: ConfigOption, source: FromOption, passphrase_stdin: PassphraseOption = False, as_json: JsonOption = False
 ) -> None:
-    """Put the CAs of a backup in place. Nothing is overwritten: when a CA is there already and is another, nothing is done."""
+    """Put the CAs of a backup in place. Nothing is overwritten: when a CA is there already and is another, nothing is done.
+
+    A CA whose key is in a PKCS #11 token comes back without it. The configuration has to name the token (ca[].pkcs11), and the
+    token has to be there with that key: what is needed is printed, and `arcus doctor` says whether it is found.
+    """
     from certs.backup import MAX_BYTES, unseal
 
     loaded = load_config(config).config
@@ -78,13 +83,22 @@ def restore(
     wanted = [ca for ca in cas if not _is_there(loaded, ca)]
     for ca in wanted:
         _check(ca)
+        _must_have_a_key(loaded, ca)
     with _each_announced(loaded, wanted, "restored", f"from {source}"):
         for ca in wanted:
             _install(loaded, ca)
     if as_json:
-        print_json({"restored": [_named(ca) for ca in wanted], "unchanged": [_named(ca) for ca in cas if ca not in wanted]})
+        unchanged = [_named(ca) for ca in cas if ca not in wanted]
+        needs = {
+            ca.name: {"token": ca.token, "label": ca.label, "public_key_sha256": _key_sha256(ca)} for ca in cas if ca.token
+        }
+        print_json({"restored": [_named(ca) for ca in wanted], "unchanged": unchanged, "needs": needs})
         return
-    print(f"restored: {', '.join(map(_named, wanted)) or 'nothing, all of it is there'}\n{RESTART}")
+    print(f"restored: {', '.join(map(_named, wanted)) or 'nothing, all of it is there'}")
+    for ca in cas:
+        if ca.token:
+            print(f"{_named(ca)} needs {_whereabouts(ca)}; `arcus doctor` says whether it is there")
+    print(RESTART)
 
 
 @contextmanager
@@ -102,8 +116,36 @@ def _named(ca: "SavedCa") -> str:
 
 
 def _is_ours(ca: Ca) -> bool:
-    """Whether the key is in the state directory."""
-    return ca.certificate is None and ca.pkcs11 is None
+    """Whether its files are in the state directory."""
+    return ca.certificate is None
+
+
+def _whereabouts(saved: "SavedCa") -> str:
+    return f"the key {saved.label!r} in the token {saved.token!r}, with the public key sha256 {_key_sha256(saved)}"
+
+
+def _key_sha256(saved: "SavedCa") -> str:
+    from cryptography import x509
+
+    from certs.fingerprint import spki_sha256
+
+    return spki_sha256(x509.load_pem_x509_certificates(saved.certificates.encode())[0])
+
+
+def _must_have_a_key(config: AppConfig, saved: "SavedCa") -> None:
+    """Raises CliError when the backup and the configuration do not agree on where the key is."""
+    ca = next((each for each in config.ca if each.name == saved.name), None)
+    in_token = ca is not None and ca.pkcs11 is not None
+    if saved.token and not in_token:
+        raise CliError(
+            f"the key of {_named(saved)} is in a token, and the configuration names none for it",
+            f"it needs {_whereabouts(saved)}: give ca[].pkcs11; nothing has been restored",
+        )
+    if in_token and not saved.token:
+        raise CliError(
+            f"the configuration has the key of {saved.name!r} in a token, and the backup has it in a file",
+            "take pkcs11 out of the configuration; nothing has been restored",
+        )
 
 
 def _saved(config: AppConfig) -> Iterator["SavedCa"]:
@@ -114,9 +156,12 @@ def _saved(config: AppConfig) -> Iterator["SavedCa"]:
     for ca in config.ca:
         place = Generations(config.state_dir / "ca", ca.name)
         for generation in place.present() if _is_ours(ca) else []:
-            certificates, key = place.certificate(generation).read_text(), place.key(generation).read_text()
+            certificates = place.certificate(generation).read_text()
+            key = "" if ca.pkcs11 else place.key(generation).read_text()
+            token, label = (ca.pkcs11.token, ca.pkcs11.label) if ca.pkcs11 else ("", "")
             listed = RevocationFolder.of(config.state_dir / "pki", _first(certificates)).revoked
-            yield SavedCa(ca.name, generation, certificates, key, listed.read_text() if listed.exists() else "")
+            revoked = listed.read_text() if listed.exists() else ""
+            yield SavedCa(ca.name, generation, certificates, key, revoked, token, label)
 
 
 def _first(certificates: str) -> str:
@@ -135,7 +180,9 @@ def _is_there(config: AppConfig, saved: "SavedCa") -> bool:
     generation = Generation(saved.generation)
     if generation not in place.present():
         return False
-    if place.certificate(generation).read_text() == saved.certificates and place.key(generation).read_text() == saved.key:
+    file = place.key(generation)
+    key = file.read_text() if file.exists() else ""
+    if (place.certificate(generation).read_text(), key) == (saved.certificates, saved.key):
         return True
     raise CliError(f"there is another CA in {place.home(generation)}", "move that folder away first; nothing has been restored")
 
@@ -149,7 +196,7 @@ def _check(saved: "SavedCa") -> None:
 
     try:
         certificate = x509.load_pem_x509_certificates(saved.certificates.encode())[0]
-        matches = load_pem_private_key(saved.key.encode(), None).public_key() == certificate.public_key()
+        matches = not saved.key or load_pem_private_key(saved.key.encode(), None).public_key() == certificate.public_key()
     except (ValueError, TypeError) as error:
         raise BackupError(f"the backup of {_named(saved)} cannot be read: {error}") from error
     if not matches:

@@ -26,6 +26,8 @@ def sealed() -> bytes:
 
 def test_a_backup_comes_back(sealed: bytes) -> None:
     assert unseal(sealed, PASSPHRASE) == CAS
+    elsewhere = replace(CAS[0], key="", token="safe", label="main")
+    assert unseal(seal([elsewhere], PASSPHRASE, 0), PASSPHRASE) == [elsewhere]
 
 
 @pytest.mark.security
@@ -94,6 +96,8 @@ def test_what_is_no_backup(sealed: bytes, change) -> None:
         replace(CAS[0], name=".main.next"),
         replace(CAS[0], generation="../x"),
         replace(CAS[0], key=5),
+        replace(CAS[0], key=""),
+        replace(CAS[0], token="safe"),
     ],
 )
 def test_whoever_knows_the_passphrase_still_chooses_no_paths(bad: SavedCa) -> None:

@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from certs import backup
+from certs.fingerprint import spki_sha256
 from tests.appliance.cli.conftest import Arcus
 from tests.certs import forge_origin as forge
 from tests.certs.forge_origin import CA, Pair
@@ -192,3 +193,68 @@ def test_a_ca_of_the_operator_s_own_files_is_left_to_the_operator(
     assert (ran.code, "change those files yourself" in ran.err) == (1, True), ran.err
     assert x509.load_pem_x509_certificate(chain.read_bytes())
     assert saved(arcus, config, typed, tmp_path / "cas.backup").code == 1
+
+
+# -- a key in a token --
+
+TOKEN = """- name: main
+    pkcs11: {module: ./module.so, token: safe, label: main-key, pin_file: ./pin}"""
+
+
+@pytest.fixture
+def in_token(arcus: Arcus, config: Path, tmp_path: Path) -> str:
+    """The configuration without the token. The CA's certificate is there; its key nobody has here."""
+    arcus("ca", "init", "-c", config)
+    (tmp_path / "state" / "ca" / "main" / "ca.key").unlink()
+    (tmp_path / "module.so").write_text("nobody loads it")
+    (tmp_path / "pin").touch(0o600)
+    (tmp_path / "pin").write_text("1234")
+    text = config.read_text()
+    config.write_text(text.replace("- name: main", TOKEN, 1))
+    return text
+
+
+def test_c21_of_a_ca_in_a_token_the_backup_says_where_its_key_is(
+    arcus: Arcus, config: Path, tmp_path: Path, typed, in_token: str
+) -> None:
+    """C21."""
+    arcus("ca", "revoke", "-c", config, "--tenant", "blue", "--serial", "abc")
+    state, out = tmp_path / "state", tmp_path / "cas.backup"
+    assert json.loads(saved(arcus, config, typed, out).out)["cas"] == ["main (current)"]
+    [ca] = backup.unseal(out.read_bytes(), PASSPHRASE)
+    assert (ca.key, ca.token, ca.label) == ("", "safe", "main-key")
+    certificate = (state / "ca" / "main" / "ca.pem").read_bytes()
+    state.rename(tmp_path / "lost")
+    typed(PASSPHRASE + "\n")
+    ran = arcus("ca", "restore", "-c", config, "--from", out, "--passphrase-stdin")
+    assert ran.code == 0, ran.err
+    sha256 = spki_sha256(x509.load_pem_x509_certificate(certificate))
+    assert f"main (current) needs the key 'main-key' in the token 'safe', with the public key sha256 {sha256}" in ran.out
+    assert [(each.name, each.read_bytes()) for each in (state / "ca" / "main").iterdir()] == [("ca.pem", certificate)]
+    assert [each["serial"] for each in json.loads(arcus("ca", "revoked", "-c", config, "--json").out)] == ["abc"]
+    typed(PASSPHRASE + "\n")
+    again = json.loads(arcus("ca", "restore", "-c", config, "--from", out, "--passphrase-stdin", "--json").out)
+    assert (again["restored"], again["unchanged"]) == ([], ["main (current)"])
+    assert again["needs"] == {"main": {"token": "safe", "label": "main-key", "public_key_sha256": sha256}}
+
+
+@pytest.mark.security
+def test_c21_a_ca_is_not_restored_where_the_configuration_has_its_key_elsewhere(
+    arcus: Arcus, config: Path, tmp_path: Path, typed, in_token: str
+) -> None:
+    token, file = tmp_path / "token.backup", tmp_path / "file.backup"
+    with_token = config.read_text()
+    saved(arcus, config, typed, token)
+    (tmp_path / "state").rename(tmp_path / "lost")
+    config.write_text(in_token)
+    typed(PASSPHRASE + "\n")
+    ran = arcus("ca", "restore", "-c", config, "--from", token, "--passphrase-stdin")
+    assert (ran.code, "names none for it" in ran.err, "the key 'main-key' in the token 'safe'" in ran.err) == (1, True, True)
+    arcus("ca", "init", "-c", config)
+    saved(arcus, config, typed, file)
+    (tmp_path / "state").rename(tmp_path / "lost too")
+    config.write_text(with_token)
+    typed(PASSPHRASE + "\n")
+    ran = arcus("ca", "restore", "-c", config, "--from", file, "--passphrase-stdin")
+    assert (ran.code, "the backup has it in a file" in ran.err) == (1, True)
+    assert not (tmp_path / "state" / "ca" / "main").exists()
