@@ -5,10 +5,13 @@ import pwd
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from appliance.config.root import AppConfig
 from appliance.domain.act import Actor, Via
 from appliance.domain.target import parse_ip
+
+if TYPE_CHECKING:
+    from appliance.config.root import AppConfig
 
 
 def actor(environment: Mapping[str, str] = os.environ) -> Actor:
@@ -24,7 +27,7 @@ def actor(environment: Mapping[str, str] = os.environ) -> Actor:
 
 
 @contextmanager
-def announced(config: AppConfig, ca: str, tenants: Iterable[str], verb: str, note: str = "") -> Iterator[None]:
+def announced(config: "AppConfig", ca: str, tenants: Iterable[str], verb: str, note: str = "") -> Iterator[None]:
     """Tell the audit stream of an act on a CA, one event for each tenant that it signs for, and then let it happen.
 
     When it comes to nothing, a second event says so. Raises SpoolError, and nothing was done, when there is no room for it.

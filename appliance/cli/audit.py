@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, table
-from appliance.config.root import AppConfig
 from appliance.domain.text import printable
 
 if TYPE_CHECKING:
     from appliance.audit.query.search import AuditSearch
+    from appliance.config.root import AppConfig
 
 app = typer.Typer(name="audit", help="The audit log.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -70,7 +70,7 @@ def tail(
 
 
 @contextmanager
-def _search(config: AppConfig) -> "Iterator[AuditSearch]":
+def _search(config: "AppConfig") -> "Iterator[AuditSearch]":
     from appliance.app.paths import StatePaths
     from appliance.audit.errors import QueryError
     from appliance.audit.query.search import AuditSearch

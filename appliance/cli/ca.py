@@ -11,10 +11,10 @@ import typer
 from appliance.cli import ca_backup, ca_import, ca_leaves, ca_readiness, ca_revocation, ca_rotation
 from appliance.cli.ca_choice import TenantOption, certificate_file, load_certificate, of_tenant, tenants_of
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
-from appliance.config.ca import Ca
-from appliance.config.root import AppConfig
 
 if TYPE_CHECKING:
+    from appliance.config.ca import Ca
+    from appliance.config.root import AppConfig
     from certs.authority import PublicAuthority
 
 app = typer.Typer(name="ca", help="Signing CAs, by tenant.", no_args_is_help=True, rich_markup_mode=None)
@@ -99,7 +99,7 @@ def export(
         sys.stdout.buffer.write(write(authority))
 
 
-def _described(config: AppConfig, ca: Ca, authority: "PublicAuthority") -> dict[str, Any]:
+def _described(config: "AppConfig", ca: "Ca", authority: "PublicAuthority") -> dict[str, Any]:
     from certs.export import fingerprints
 
     certificate = authority.certificate

@@ -13,10 +13,10 @@ from appliance.cli.acting import announced
 from appliance.cli.ca_choice import RESTART
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
 from appliance.cli.passphrase import PassphraseOption, read_passphrase
-from appliance.config.ca import Ca
-from appliance.config.root import AppConfig
 
 if TYPE_CHECKING:
+    from appliance.config.ca import Ca
+    from appliance.config.root import AppConfig
     from certs.backup import SavedCa
 
 OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write; it must not exist.")]
@@ -102,7 +102,7 @@ def restore(
 
 
 @contextmanager
-def _each_announced(config: AppConfig, cas: "list[SavedCa]", verb: str, note: str) -> Iterator[None]:
+def _each_announced(config: "AppConfig", cas: "list[SavedCa]", verb: str, note: str) -> Iterator[None]:
     """One act for each CA, whatever its generations."""
     with ExitStack() as stack:
         for name in dict.fromkeys(ca.name for ca in cas):
@@ -115,7 +115,7 @@ def _named(ca: "SavedCa") -> str:
     return f"{ca.name} ({ca.generation})"
 
 
-def _is_ours(ca: Ca) -> bool:
+def _is_ours(ca: "Ca") -> bool:
     """Whether its files are in the state directory."""
     return ca.certificate is None
 
@@ -132,7 +132,7 @@ def _key_sha256(saved: "SavedCa") -> str:
     return spki_sha256(x509.load_pem_x509_certificates(saved.certificates.encode())[0])
 
 
-def _must_have_a_key(config: AppConfig, saved: "SavedCa") -> None:
+def _must_have_a_key(config: "AppConfig", saved: "SavedCa") -> None:
     """Raises CliError when the backup and the configuration do not agree on where the key is."""
     ca = next((each for each in config.ca if each.name == saved.name), None)
     in_token = ca is not None and ca.pkcs11 is not None
@@ -148,7 +148,7 @@ def _must_have_a_key(config: AppConfig, saved: "SavedCa") -> None:
         )
 
 
-def _saved(config: AppConfig) -> Iterator["SavedCa"]:
+def _saved(config: "AppConfig") -> Iterator["SavedCa"]:
     from certs.backup import SavedCa
     from certs.generations import Generations
     from certs.revocation_folder import RevocationFolder
@@ -172,7 +172,7 @@ def _first(certificates: str) -> str:
     return certificate_sha256(x509.load_pem_x509_certificates(certificates.encode())[0])
 
 
-def _is_there(config: AppConfig, saved: "SavedCa") -> bool:
+def _is_there(config: "AppConfig", saved: "SavedCa") -> bool:
     """Whether this very CA is in its place. Raises CliError when another one is."""
     from certs.generations import Generation, Generations
 
@@ -203,7 +203,7 @@ def _check(saved: "SavedCa") -> None:
         raise BackupError(f"the backup of {_named(saved)} holds a key of another CA")
 
 
-def _install(config: AppConfig, saved: "SavedCa") -> None:
+def _install(config: "AppConfig", saved: "SavedCa") -> None:
     from appliance.files import write_whole
     from certs.generations import Generation, Generations
     from certs.revocation_folder import RevocationFolder

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from appliance.cli.output import CliError
-from appliance.config.ca import Ca
-from appliance.config.root import AppConfig
 
 if TYPE_CHECKING:
+    from appliance.config.ca import Ca
+    from appliance.config.root import AppConfig
     from certs.authority import PublicAuthority
     from certs.generations import Generations
 
@@ -17,7 +17,7 @@ TenantOption = Annotated[str, typer.Option("--tenant", metavar="ID", help="Whose
 RESTART = "restart Arcus for the change to take effect"
 
 
-def of_tenant(config: AppConfig, tenant: str) -> Ca:
+def of_tenant(config: "AppConfig", tenant: str) -> "Ca":
     """The CA that signs for this tenant. Raises CliError."""
     found = next((each for each in config.tenant if each.tenant_id == tenant), None)
     if found is None:
@@ -26,15 +26,15 @@ def of_tenant(config: AppConfig, tenant: str) -> Ca:
     return next(ca for ca in config.ca if ca.name == found.ca)
 
 
-def tenants_of(config: AppConfig, ca: Ca) -> list[str]:
+def tenants_of(config: "AppConfig", ca: "Ca") -> list[str]:
     return [tenant.tenant_id for tenant in config.tenant if tenant.ca == ca.name]
 
 
-def certificate_file(config: AppConfig, ca: Ca) -> Path:
+def certificate_file(config: "AppConfig", ca: "Ca") -> Path:
     return ca.certificate or config.state_dir / "ca" / ca.name / "ca.pem"
 
 
-def load_certificate(config: AppConfig, ca: Ca, generation: str = "current") -> "PublicAuthority":
+def load_certificate(config: "AppConfig", ca: "Ca", generation: str = "current") -> "PublicAuthority":
     """A CA without its key. Raises CliError when there is none, ConfigError when it cannot be used."""
     from appliance.domain.clock import SystemClock
     from certs.authority import load_public
@@ -50,7 +50,7 @@ def load_certificate(config: AppConfig, ca: Ca, generation: str = "current") -> 
     return load_public(ca.name, file, SystemClock())
 
 
-def generations(config: AppConfig, ca: Ca) -> "Generations":
+def generations(config: "AppConfig", ca: "Ca") -> "Generations":
     """The generations of a CA that is kept in the state directory. Raises CliError for one whose files are the operator's."""
     from certs.generations import Generations
 

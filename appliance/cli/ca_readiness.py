@@ -10,11 +10,11 @@ import typer
 
 from appliance.cli.ca_choice import TenantOption, generations, of_tenant
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json, table
-from appliance.config.ca import Ca
-from appliance.config.root import AppConfig
 from appliance.domain.readiness import MEANING
 
 if TYPE_CHECKING:
+    from appliance.config.ca import Ca
+    from appliance.config.root import AppConfig
     from appliance.domain.readiness import Readiness
     from appliance.storage.sqlite import SqliteStore
 
@@ -45,7 +45,7 @@ def readiness(config: ConfigOption, tenant: TenantOption, as_json: JsonOption = 
         print(table(("CLIENT", "TENANT", "USER", "LAST SEEN", "STATE", "USER AGENT"), rows))
 
 
-def refuse_unready(config: AppConfig, ca: Ca) -> None:
+def refuse_unready(config: "AppConfig", ca: "Ca") -> None:
     """Raises CliError unless every client that is known accepts the next CA, and there is one."""
     found = _report(config, ca)
     hint = "`arcus ca readiness` lists them; --anyway switches all the same"
@@ -55,7 +55,7 @@ def refuse_unready(config: AppConfig, ca: Ca) -> None:
         raise CliError(f"{len(found.missing)} of {len(found.clients)} clients have not accepted the next CA", hint)
 
 
-def _report(config: AppConfig, ca: Ca) -> "Readiness":
+def _report(config: "AppConfig", ca: "Ca") -> "Readiness":
     from appliance.app.readiness import report, rotations
     from appliance.domain.clock import SystemClock
 
@@ -67,7 +67,7 @@ def _report(config: AppConfig, ca: Ca) -> "Readiness":
 
 
 @contextmanager
-def _store(config: AppConfig) -> "Iterator[SqliteStore]":
+def _store(config: "AppConfig") -> "Iterator[SqliteStore]":
     from appliance.app.paths import StatePaths
     from appliance.storage.sqlite import SqliteStore
 

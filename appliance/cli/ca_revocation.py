@@ -9,10 +9,11 @@ import typer
 from appliance.cli.acting import announced
 from appliance.cli.ca_choice import TenantOption, load_certificate, of_tenant, tenants_of
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json, table
-from appliance.config.root import AppConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from appliance.config.root import AppConfig
 
 
 class Why(StrEnum):
@@ -95,7 +96,7 @@ def _time(at: int) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _lists_of(config: AppConfig, tenant: str) -> "list[Path]":
+def _lists_of(config: "AppConfig", tenant: str) -> "list[Path]":
     """The list of each generation of the tenant's CA."""
     from appliance.app.rotation import others
     from certs.revocation_folder import RevocationFolder

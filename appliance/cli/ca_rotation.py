@@ -9,10 +9,10 @@ import typer
 from appliance.cli.acting import announced
 from appliance.cli.ca_choice import RESTART, TenantOption, generations, of_tenant, tenants_of
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
-from appliance.config.ca import Ca
-from appliance.config.root import AppConfig
 
 if TYPE_CHECKING:
+    from appliance.config.ca import Ca
+    from appliance.config.root import AppConfig
     from certs.authority import PublicAuthority
     from certs.generations import Generations
 
@@ -93,13 +93,13 @@ def drop(config: ConfigOption, tenant: TenantOption, generation: WhichOption, as
     _tell(loaded, ca, place, as_json)
 
 
-def _chosen(config: "ConfigOption", tenant: str) -> tuple[AppConfig, Ca, "Generations"]:
+def _chosen(config: "ConfigOption", tenant: str) -> "tuple[AppConfig, Ca, Generations]":
     loaded = load_config(config).config
     ca = of_tenant(loaded, tenant)
     return loaded, ca, generations(loaded, ca)
 
 
-def _next_name(place: "Generations", ca: Ca) -> str:
+def _next_name(place: "Generations", ca: "Ca") -> str:
     """The name in the configuration, told apart from that of the current CA: people see both in one list."""
     from cryptography.x509.oid import NameOID
 
@@ -112,7 +112,7 @@ def _next_name(place: "Generations", ca: Ca) -> str:
     return next(name for name in names if name not in known)
 
 
-def _tell(config: AppConfig, ca: Ca, place: "Generations", as_json: bool) -> None:
+def _tell(config: "AppConfig", ca: "Ca", place: "Generations", as_json: bool) -> None:
     there = {str(each): _public(ca, place, str(each)) for each in place.present()}
     if as_json:
         cas = {name: {"subject": _subject(public), "sha256": public.fingerprint} for name, public in there.items()}
@@ -127,7 +127,7 @@ def _subject(public: "PublicAuthority") -> str:
     return public.certificate.subject.rfc4514_string()
 
 
-def _public(ca: Ca, place: "Generations", generation: str) -> "PublicAuthority":
+def _public(ca: "Ca", place: "Generations", generation: str) -> "PublicAuthority":
     """Also of one that has expired: it is being replaced for that."""
     from certs.authority import PublicAuthority, read_certificates
     from certs.generations import Generation

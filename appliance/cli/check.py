@@ -3,14 +3,15 @@
 import sys
 from dataclasses import asdict, replace
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from appliance.cli.output import FAILED, ConfigOption, JsonOption, examples, finish, print_json
-from appliance.config.graph import mermaid
-from appliance.config.load import Loaded, load
+from appliance.cli.output import FAILED, ConfigOption, JsonOption, examples, finish, load_config, print_json
 from appliance.domain.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from appliance.config.load import Loaded
 
 
 class Graph(StrEnum):
@@ -30,12 +31,14 @@ def register(app: typer.Typer) -> None:
 def check(config: ConfigOption, as_json: JsonOption = False, graph: GraphOption = None) -> None:
     """Check a configuration. Exit status 1 and one line per problem, as FILE:LINE: PATH: MESSAGE, when it cannot be used."""
     try:
-        loaded = load(config)
+        loaded = load_config(config)
         _build(loaded)
         loaded = _with_expiry(loaded)
     except ConfigError as error:
         _refuse(error.problems, as_json)
     if graph is not None:
+        from appliance.config.graph import mermaid
+
         print(mermaid(loaded.config), end="")
     elif as_json:
         print_json({"ok": True, "problems": [], "warnings": _plain(loaded.warnings), "summary": _summary(loaded)})
@@ -58,7 +61,7 @@ def _refuse(problems: list[Problem], as_json: bool) -> None:
     finish(FAILED)
 
 
-def _build(loaded: Loaded) -> None:
+def _build(loaded: "Loaded") -> None:
     """What only the parts themselves can tell: CA files that must not sign, URLs that nobody may be sent to."""
     from appliance.domain.clock import SystemClock
     from appliance.explain import Explainer
@@ -84,7 +87,7 @@ def _build(loaded: Loaded) -> None:
         raise ConfigError(problems)
 
 
-def _with_expiry(loaded: Loaded) -> Loaded:
+def _with_expiry(loaded: "Loaded") -> "Loaded":
     """The same, with a warning for each CA that ends soon."""
     from appliance.app.ca_watch import warnings
     from appliance.domain.clock import SystemClock
@@ -92,7 +95,7 @@ def _with_expiry(loaded: Loaded) -> Loaded:
     return replace(loaded, warnings=(*loaded.warnings, *warnings(loaded.config, SystemClock())))
 
 
-def _summary(loaded: Loaded) -> dict[str, int]:
+def _summary(loaded: "Loaded") -> dict[str, int]:
     config = loaded.config
     return {
         "servers": len(config.server),

@@ -1,6 +1,5 @@
 """`arcus demo`"""
 
-import asyncio
 import signal
 import socket
 from dataclasses import asdict
@@ -33,6 +32,8 @@ Http = Annotated[str, typer.Option("--http", metavar="HOST:PORT", help="Where pl
 @app.command(epilog=examples("arcus demo origin", "arcus demo origin --https 127.0.0.1:9443 --http 127.0.0.1:9080"))
 def origin(directory: Directory = Path("state/demo"), https: Https = "127.0.0.77:9443", http: Http = "127.0.0.77:9080") -> None:
     """Run a small web server with a CA of its own: /, /eicar.com, /bytes/N, /sse, /slow and POST /upload."""
+    import asyncio
+
     from appliance.demo.origin import ensure_ca, serve
 
     ensure_ca(directory)

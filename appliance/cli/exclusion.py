@@ -11,7 +11,6 @@ import typer
 
 from appliance.cli.acting import actor
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json, table
-from appliance.config.values import parse_duration
 
 if TYPE_CHECKING:
     from appliance.domain.learning import Record
@@ -101,6 +100,8 @@ def add(
 
 
 def _lifetime(text: str) -> float:
+    from appliance.config.values import parse_duration
+
     try:
         return float(parse_duration(text)) if text else 0.0
     except ValueError as error:

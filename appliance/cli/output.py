@@ -3,13 +3,15 @@
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from appliance.config.load import Loaded, load
 from appliance.domain.errors import ArcusError
 from appliance.domain.text import printable
+
+if TYPE_CHECKING:
+    from appliance.config.load import Loaded
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -28,8 +30,10 @@ class CliError(ArcusError):
         self.hint = hint
 
 
-def load_config(path: Path) -> Loaded:
+def load_config(path: Path) -> "Loaded":
     """Load. Warnings are what `arcus check` and `arcus run` tell; every other command would repeat them. Raises ConfigError."""
+    from appliance.config.load import load
+
     return load(path)
 
 

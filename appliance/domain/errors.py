@@ -13,9 +13,11 @@ A library's exceptions are mapped to these at the boundary that calls it, nowher
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from appliance.domain.notes import EscapeNotes
-from appliance.domain.reason import Reason
+if TYPE_CHECKING:  # every command imports this; the notes of a task are for those that have tasks
+    from appliance.domain.notes import EscapeNotes
+    from appliance.domain.reason import Reason
 
 
 class ArcusError(Exception):
@@ -51,7 +53,7 @@ class TaskError(ArcusError):
     set by the dialer.
     """
 
-    def __init__(self, reason: Reason, detail: str = "", *, retryable: bool = False) -> None:
+    def __init__(self, reason: "Reason", detail: str = "", *, retryable: bool = False) -> None:
         super().__init__(f"{reason.word}: {detail}" if detail else reason.word)
         self.reason = reason
         self.detail = detail
