@@ -1,7 +1,7 @@
 """ICAP: each request through REQMOD, each response through RESPMOD, before it goes on.
 
-A body that is to be scanned is held, up to the tenant's limit; without a service it streams. When a scan fails, the
-tenant's configuration says whether the message is blocked or passed, and the record says which.
+A small body is held for its scan, a large one is scanned as it arrives (``addons.streaming``); without a service it streams.
+When a scan fails, the tenant's configuration says whether the message is blocked or passed, and the record says which.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,16 +12,24 @@ from addons.carry import Pages, answer, is_ours, mark_ours, task_of
 from addons.coding import ask_for_whole, narrow_accepted
 from addons.icap_message import replace_request, request_message, response_message, to_response
 from addons.scan_route import choose, service_of
-from addons.scanning import Scanning, Stop, endless, hold, pass_unscanned, sampled, write_down
+from addons.scanning import Scanning, Stop, endless, pass_unscanned, reason_of, refused, sampled, write_down
+from addons.streaming import Streamed, inspected, plan
 from appliance.domain.ids import TenantId
+from appliance.domain.not_scanned import NotScanned
 from appliance.domain.notes import TaskNotes
 from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome, ScanVerdict
-from icap.client import Adapted, Service
+from appliance.engine.inspection import Fate
+from icap.client import Adapted, Body, Room, Service
 
 
 class Adapt:
-    def __init__(self, scanning: Mapping[TenantId, Scanning], page: Pages, count: Callable[[ScanVerdict], None]) -> None:
+    """``room``: what all bodies that wait for their scan may take."""
+
+    def __init__(
+        self, scanning: Mapping[TenantId, Scanning], page: Pages, count: Callable[[ScanVerdict], None], room: Room | None = None
+    ) -> None:
+        self._room = room if room is not None else Room()
         self._scanning = scanning
         self._page = page
         self._count = count
@@ -36,13 +44,13 @@ class Adapt:
                 ask_for_whole(flow.request.headers)
         route = choose(flow, scanning, "request")
         if not route.use or not sampled(notes, scanning.auditor):
-            pass_unscanned(notes, flow.request, route.not_scanned or "not_sampled")
-        else:
-            self._stop(flow, notes, hold(flow, notes, scanning.auditor, flow.request))
+            pass_unscanned(notes, flow.request, *reason_of(route))
+        elif not self._stop(flow, notes, refused(flow, notes, scanning.auditor, flow.request)) and not flow.request.stream:
+            plan(flow, notes, scanning, scanning.services[route.use, "request"], self._room, self._settle, request=True)
 
     def request(self, flow: HTTPFlow) -> Awaitable[None] | None:
-        if flow.response is not None or flow.request.stream:
-            return None  # refused before there was a tenant to ask about, or streaming
+        if flow.response is not None or flow.request.stream or inspected(flow, request=True):
+            return None  # refused before there was a tenant to ask about, streaming, or judged
         notes, scanning = self._of(flow)
         service = service_of(flow, scanning, "request")
         return None if service is None else self._reqmod(flow, notes, scanning, service)
@@ -56,14 +64,18 @@ class Adapt:
         if flow.response.status_code == 101 and scanning.auditor.websocket == "block":
             self._stop(flow, notes, (Reason.NOT_SCANNABLE, "WebSocket"))
         elif not route.use or not sampled(notes, scanning.auditor):
-            pass_unscanned(notes, flow.response, route.not_scanned or "not_sampled")
+            pass_unscanned(notes, flow.response, *reason_of(route))
         elif kind == "text/event-stream":
             self._stop(flow, notes, endless(notes, scanning.auditor, flow.response))
         elif flow.response.status_code != 101:
-            self._stop(flow, notes, hold(flow, notes, scanning.auditor, flow.response))
+            stopped = self._stop(flow, notes, refused(flow, notes, scanning.auditor, flow.response))
+            if not stopped and not flow.response.stream:
+                plan(flow, notes, scanning, scanning.services[route.use, "response"], self._room, self._settle, request=False)
 
     def response(self, flow: HTTPFlow) -> Awaitable[None] | None:
         if is_ours(flow) or flow.response is None or flow.response.stream or flow.response.status_code == 101:
+            return None
+        if inspected(flow, request=False):
             return None
         notes, scanning = self._of(flow)
         service = service_of(flow, scanning, "response")
@@ -73,41 +85,87 @@ class Adapt:
         notes = task_of(flow)
         return notes, self._scanning[notes.conn.tenant or TenantId("")]
 
-    def _stop(self, flow: HTTPFlow, notes: TaskNotes, stop: Stop | None) -> None:
+    def _stop(self, flow: HTTPFlow, notes: TaskNotes, stop: Stop | None) -> bool:
         if stop is None:
-            return
+            return False
         notes.fail(*stop)
         answer(flow, self._page(notes, flow.request.headers.get("accept", "")), notes)
+        return True
 
     async def _reqmod(self, flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, service: Service) -> None:
         adapted = await service.adapt(request_message(flow, scanning))
-        if self._judged(flow, notes, scanning, adapted):
-            return
-        if adapted.kind == "request":
-            replace_request(flow, adapted)
-        elif adapted.kind == "response":
-            self._deliver(flow, notes, adapted)  # the service answers the request itself (RFC 3507 section 4.8.2)
-            notes.conn.events.append("icap_request_satisfied")
+        if not self._judged(flow, notes, scanning, adapted):
+            self._exchange(flow, notes, adapted)
 
     async def _respmod(self, flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, service: Service) -> None:
         assert flow.response is not None  # noqa: S101 - ``response`` has looked
         adapted = await service.adapt(response_message(flow, flow.response, scanning))
-        if not self._judged(flow, notes, scanning, adapted) and adapted.kind == "response":
+        if not self._judged(flow, notes, scanning, adapted):
+            self._exchange(flow, notes, adapted)
+
+    def _exchange(self, flow: HTTPFlow, notes: TaskNotes, adapted: Adapted) -> None:
+        """Put what the service made of a message in its place."""
+        if adapted.kind == "request":
+            replace_request(flow, adapted)
+        elif adapted.kind == "response" and adapted.verdict.method == "RESPMOD":
             flow.response = to_response(adapted, flow)
+        elif adapted.kind == "response":
+            self._deliver(flow, notes, adapted)  # the service answers the request itself (RFC 3507 section 4.8.2)
+            notes.conn.events.append("icap_request_satisfied")
 
     def _judged(self, flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, adapted: Adapted) -> bool:
         """Write the verdict down. True: the message was stopped, and a page is in place."""
-        verdict = write_down(adapted, notes)
-        for each in adapted.verdicts:
-            self._count(each)
+        verdict = self._write_down(adapted, notes)
         if verdict.outcome is Outcome.BLOCKED and adapted.head and scanning.auditor.icap_block_page == "service":
             notes.fail(verdict.reason, verdict.signature or verdict.detail)
             self._deliver(flow, notes, adapted)
             return True
+        stopped = verdict.outcome in (Outcome.BLOCKED, Outcome.ERROR)
+        return stopped and self._stop(flow, notes, (verdict.reason, verdict.signature or verdict.detail))
+
+    def _write_down(self, adapted: Adapted, notes: TaskNotes) -> ScanVerdict:
+        for each in adapted.verdicts:
+            self._count(each)
+        return write_down(adapted, notes)
+
+    def _settle(self, streamed: Streamed, adapted: Adapted | None) -> None:
+        """The verdict on a body that was scanned as it arrived."""
+        flow, notes, scanning = streamed.flow, streamed.notes, streamed.scanning
+        if adapted is None:
+            self._over(streamed)
+        elif streamed.started:
+            self._late(streamed, adapted)
+        elif self._judged(flow, notes, scanning, adapted):
+            streamed.fate = Fate.REPLACE
+        elif adapted.kind != "unmodified":
+            self._exchange(flow, notes, adapted)
+            streamed.fate = Fate.REPLACE
+            streamed.replacement = adapted.body if isinstance(adapted.body, Body) else None
+        elif adapted.verdict.outcome is Outcome.BYPASSED:
+            streamed.skip(NotScanned.SCAN_FAILED)
+
+    def _over(self, streamed: Streamed) -> None:
+        """It went beyond a limit before there was a verdict."""
+        if streamed.auditor.oversize == "bypass":
+            streamed.skip(streamed.over or NotScanned.TOO_LARGE)
+            return
+        error = streamed.body.error
+        reason, detail = (error.reason, error.detail) if error is not None else (Reason.BODY_TOO_LARGE, "")
+        streamed.stop(reason, detail)
+        if streamed.fate is Fate.REPLACE:
+            self._stop(streamed.flow, streamed.notes, (reason, detail))
+
+    def _late(self, streamed: Streamed, adapted: Adapted) -> None:
+        """Some of the body is with the client: it gets the rest as it is, or none of it."""
+        verdict = self._write_down(adapted, streamed.notes)
         if verdict.outcome in (Outcome.BLOCKED, Outcome.ERROR):
-            self._stop(flow, notes, (verdict.reason, verdict.signature or verdict.detail))
-            return True
-        return False
+            streamed.stop(verdict.reason, verdict.signature or verdict.detail)
+        elif adapted.kind != "unmodified":
+            streamed.stop(Reason.ICAP_BLOCKED, "the service changed a body that was partly sent")
+            if isinstance(adapted.body, Body):
+                adapted.body.close()
+        elif verdict.outcome is Outcome.BYPASSED:
+            streamed.skip(NotScanned.SCAN_FAILED)
 
     def _deliver(self, flow: HTTPFlow, notes: TaskNotes, adapted: Adapted) -> None:
         """The service's own answer, in place of the server's."""

@@ -1,6 +1,7 @@
 """HTTP messages to ICAP and back: what a service is shown, and how its answer becomes a flow's message."""
 
 from mitmproxy.http import HTTPFlow, Response
+from mitmproxy.http import Message as HttpMessage
 
 from addons.carry import task_of
 from addons.scanning import Scanning
@@ -8,16 +9,17 @@ from appliance.domain.notes import TaskNotes
 from icap.client import Adapted, Body, HttpHead, Identity, Message, encapsulate, parse_head
 
 
-def request_message(flow: HTTPFlow, scanning: Scanning) -> Message:
+def request_message(flow: HTTPFlow, scanning: Scanning, streamed: Body | None = None) -> Message:
     """For REQMOD: the request with its body."""
-    notes, body = task_of(flow), flow.request.raw_content
-    return Message("REQMOD", _request_head(flow, len(body or b"")), None, body, _who(notes, scanning), notes.task_id)
+    notes, body = task_of(flow), streamed or flow.request.raw_content
+    length = _length(body, flow.request, scanning)
+    return Message("REQMOD", _request_head(flow, length), None, body, _who(notes, scanning), notes.task_id)
 
 
-def response_message(flow: HTTPFlow, response: Response, scanning: Scanning) -> Message:
+def response_message(flow: HTTPFlow, response: Response, scanning: Scanning, streamed: Body | None = None) -> Message:
     """For RESPMOD: the response with its body, and the head of the request that it answers."""
-    notes, body = task_of(flow), response.raw_content
-    head = _response_head(response, len(body or b""))
+    notes, body = task_of(flow), streamed or response.raw_content
+    head = _response_head(response, _length(body, response, scanning))
     return Message("RESPMOD", _request_head(flow, None), head, body, _who(notes, scanning), notes.task_id)
 
 
@@ -30,22 +32,19 @@ def replace_request(flow: HTTPFlow, adapted: Adapted) -> None:
         flow.request.headers.pop("host", None)
     elif host is not None:
         flow.request.headers["host"] = host
-    flow.request.raw_content = content_of(adapted)
+    flow.request.data.content = None if isinstance(adapted.body, Body) else adapted.body or b""
 
 
 def to_response(adapted: Adapted, flow: HTTPFlow) -> Response:
     """The service's response, in the HTTP version of the client."""
     head = parse_head(adapted.head or b"")
-    response = Response.make(head.status, content_of(adapted))
+    body = adapted.body
+    response = Response.make(head.status, b"" if isinstance(body, Body) else body or b"")
     response.headers.fields = head.fields
     response.http_version = "HTTP/2.0" if flow.request.is_http2 else "HTTP/1.1"
+    if isinstance(body, Body):
+        response.data.content = None  # the engine sends it from there
     return response
-
-
-def content_of(adapted: Adapted) -> bytes:
-    """The body of a service's answer that is to be held in memory."""
-    body = adapted.body
-    return body.read(0, body.size) if isinstance(body, Body) else body or b""
 
 
 def _who(notes: TaskNotes, scanning: Scanning) -> Identity:
@@ -69,6 +68,16 @@ def _request_head(flow: HTTPFlow, body_length: int | None) -> bytes:
     return encapsulate(HttpHead(line, fields), body_length)
 
 
-def _response_head(response: Response, body_length: int) -> bytes:
+def _length(body: bytes | Body | None, message: HttpMessage, scanning: Scanning) -> int | None:
+    """What the service may be told of the body's length: of one that still arrives, what its head says, unless only its
+    first bytes will be shown."""
+    if not isinstance(body, Body):
+        return len(body or b"")
+    announced = message.headers.get("content-length", "")
+    whole = announced.isdigit() and int(announced) <= scanning.auditor.max_scan_size
+    return int(announced) if whole else -1
+
+
+def _response_head(response: Response, body_length: int | None) -> bytes:
     line = f"HTTP/1.1 {response.status_code} {response.reason or 'Unknown'}".encode("latin-1", "replace")
     return encapsulate(HttpHead(line, response.headers.fields), body_length or None)

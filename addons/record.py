@@ -5,6 +5,7 @@ from mitmproxy.http import HTTPFlow
 from addons.blame import blame
 from addons.carry import conn_of, is_ours, known_task, task_of
 from addons.finish import Finish
+from appliance.domain.not_scanned import NotScanned
 from appliance.domain.reason import Reason
 
 
@@ -25,7 +26,7 @@ class Record:
             notes.status = flow.response.status_code
         if flow.websocket is not None:
             notes.kind = "websocket"
-            notes.not_scanned.append("websocket")
+            notes.not_scanned.append(NotScanned.WEBSOCKET.word)
             return  # its end is ``websocket_end``
         notes.stage = "finished"
         self._finish.flow(flow, notes)

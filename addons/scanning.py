@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from mitmproxy.http import HTTPFlow, Request, Response
 
-from addons.carry import limit_body
 from addons.coding import unscannable
 from appliance.config.auditor import Auditor
+from appliance.domain.not_scanned import NotScanned
 from appliance.domain.notes import TaskNotes
 from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome, ScanVerdict
-from appliance.policy.scan_rules import Direction, ScanRules
+from appliance.policy.scan_rules import Direction, ScanRoute, ScanRules
 from icap.client import Adapted, Service
 
 type Stop = tuple[Reason, str]
@@ -36,17 +36,16 @@ def sampled(notes: TaskNotes, auditor: Auditor) -> bool:
     return zlib.crc32(notes.conn.conn_id.encode()) / 0xFFFFFFFF < auditor.application_audit_ratio
 
 
-def hold(flow: HTTPFlow, notes: TaskNotes, auditor: Auditor, message: Request | Response) -> Stop | None:
-    """Hold the body for the scan; when its length is known to be too much, or its coding not readable, decide now."""
+def refused(flow: HTTPFlow, notes: TaskNotes, auditor: Auditor, message: Request | Response) -> Stop | None:
+    """What its head says cannot be scanned: stopped, or passed (the message then streams)."""
     if (coding := unscannable(message.headers)) and _has_body(flow, message):
         return Reason.NOT_SCANNABLE, f"Content-Encoding {coding}"
     length = message.headers.get("content-length", "")
     if flow.request.method != "HEAD" and length.isdigit() and int(length) > auditor.max_scan_size:
         if auditor.oversize == "block":
             return Reason.BODY_TOO_LARGE, f"{length} bytes, limit {auditor.max_scan_size}"
-        pass_unscanned(notes, message, "too_large")
-    else:
-        limit_body(flow, auditor.max_scan_size, auditor.oversize, lambda kind: _unscanned(notes, kind, "too_large"))
+        if auditor.oversize == "bypass":
+            pass_unscanned(notes, message, NotScanned.TOO_LARGE)
     return None
 
 
@@ -54,44 +53,83 @@ def endless(notes: TaskNotes, auditor: Auditor, response: Response) -> Stop | No
     """An answer without an end cannot be held."""
     if auditor.event_stream == "block":
         return Reason.NOT_SCANNABLE, "text/event-stream"
-    pass_unscanned(notes, response, "streamed")
+    pass_unscanned(notes, response, NotScanned.STREAMED)
     return None
 
 
-def pass_unscanned(notes: TaskNotes, message: Request | Response, why: str) -> None:
+def pass_unscanned(notes: TaskNotes, message: Request | Response, why: NotScanned, detail: str = "") -> None:
     """Stream the body past the scanner, and say so in the record."""
-    message.stream = _unscanned(notes, "request" if isinstance(message, Request) else "response", why)
+    message.stream = _unscanned(notes, "request" if isinstance(message, Request) else "response", why, detail)
+
+
+def reason_of(route: ScanRoute) -> tuple[NotScanned, str]:
+    """Why a message is not scanned whose route leads to no service, or whose connection was not sampled."""
+    if route.use:
+        return NotScanned.NOT_SAMPLED, ""
+    word, _, detail = route.not_scanned.partition(" ")
+    return next(each for each in NotScanned if each.word == word), detail
 
 
 def write_down(adapted: Adapted, notes: TaskNotes) -> ScanVerdict:
     """Put the verdict of each service that was asked into the notes; the one that counts."""
     for verdict in adapted.verdicts:
-        kind = "request" if verdict.method == "REQMOD" else "response"
+        side = _side(verdict)
         if verdict.outcome is Outcome.BYPASSED:
-            notes.not_scanned.append(f"{kind}: {verdict.reason.word}")
+            skip(notes, side, NotScanned.SCAN_FAILED)
         elif verdict.outcome is Outcome.SKIPPED:
-            notes.not_scanned.append(f"{kind}: skipped")
+            skip(notes, side, NotScanned.SKIPPED)
         if verdict.unscanned:
-            notes.not_scanned.append(f"{kind}: {verdict.unscanned}")
+            skip(notes, side, NotScanned.ENCRYPTED, detail=_inside(verdict))
         notes.scans.append(verdict)
         notes.step(f"icap_{verdict.method.lower()}", verdict.ms / 1000)
+    _weigh(adapted.verdict, notes)
     return adapted.verdict
 
 
-def counter(notes: TaskNotes, field: str) -> Callable[[bytes], bytes]:
-    """A stream function that counts the bytes it passes."""
+def _weigh(verdict: ScanVerdict, notes: TaskNotes) -> None:
+    """Count the bytes by what became of them."""
+    side, size = _side(verdict), verdict.size
+    if verdict.outcome is Outcome.BYPASSED:
+        skip(notes, side, NotScanned.SCAN_FAILED, size)
+    elif verdict.outcome is Outcome.SKIPPED:
+        skip(notes, side, NotScanned.SKIPPED, size)
+    elif verdict.unscanned:
+        skip(notes, side, NotScanned.ENCRYPTED, size, _inside(verdict))
+    elif verdict.outcome is not Outcome.ERROR and size:
+        notes.scanned_bytes[side] = notes.scanned_bytes.get(side, 0) + size
+
+
+def _inside(verdict: ScanVerdict) -> str:
+    """What our own server says beyond the usual word."""
+    return "" if verdict.unscanned == NotScanned.ENCRYPTED.word else verdict.unscanned
+
+
+def _side(verdict: ScanVerdict) -> str:
+    return "request" if verdict.method == "REQMOD" else "response"
+
+
+def skip(notes: TaskNotes, side: str, why: NotScanned, size: int = 0, detail: str = "") -> None:
+    """Say in the record that bytes of ``request`` or ``response`` go on unjudged."""
+    key = f"{side}: {why.word}"
+    text = f"{key} {detail}" if detail else key
+    if text not in notes.not_scanned:
+        notes.not_scanned.append(text)
+    if size:
+        notes.unscanned_bytes[key] = notes.unscanned_bytes.get(key, 0) + size
+
+
+def _unscanned(notes: TaskNotes, side: str, why: NotScanned, detail: str) -> Callable[[bytes], bytes]:
+    """Note it, and give the stream function that counts what it passes."""
+    skip(notes, side, why, detail=detail)
+    field, key, unscanned = f"{side}_bytes", f"{side}: {why.word}", notes.unscanned_bytes
 
     def count(data: bytes) -> bytes:
-        setattr(notes, field, getattr(notes, field) + len(data))
+        if data:
+            setattr(notes, field, getattr(notes, field) + len(data))
+            unscanned[key] = unscanned.get(key, 0) + len(data)
         return data
 
     return count
-
-
-def _unscanned(notes: TaskNotes, kind: str, why: str) -> Callable[[bytes], bytes]:
-    """Note it, and give the stream function; ``kind`` is ``request`` or ``response``."""
-    notes.not_scanned.append(f"{kind}: {why}")
-    return counter(notes, f"{kind}_bytes")
 
 
 def _has_body(flow: HTTPFlow, message: Request | Response) -> bool:

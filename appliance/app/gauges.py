@@ -16,7 +16,7 @@ from appliance.telemetry.metrics import Metrics
 from appliance.telemetry.totals import Totals
 from appliance.tenancy.quota import ConnectionQuota
 from certs.cache import LeafCache
-from icap.client import IcapService
+from icap.client import IcapService, Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Watched:
     icap: Sequence[IcapService]
     survey: Survey
     aftercare: Mapping[TenantId, Aftercare]
+    room: Room
 
 
 class Gauges:
@@ -47,6 +48,7 @@ class Gauges:
         self._leaves(self._watched.leaves.values())
         self._audit(self._watched.spool)
         self._icap()
+        self._bodies(self._watched.room)
         for result, total in self._watched.survey.counters.items():
             self._totals.reach("arcus_survey_total", result, total=total)
         self._certificates(self._watched.aftercare.values())
@@ -98,6 +100,12 @@ class Gauges:
         self._metrics.set("arcus_audit_spool_full", value=int(spool.full))
         self._totals.reach("arcus_audit_spool_records_total", total=spool.stats.records)
         self._totals.reach("arcus_audit_spool_refused_total", total=spool.stats.refused)
+
+    def _bodies(self, room: Room) -> None:
+        self._metrics.set("arcus_bodies_held_bytes", "memory", value=room.memory_used)
+        self._metrics.set("arcus_bodies_held_bytes", "disk", value=room.disk_used)
+        self._totals.reach("arcus_bodies_spilled_total", total=room.spilled)
+        self._totals.reach("arcus_bodies_refused_total", total=room.refused)
 
     def _icap(self) -> None:
         stats = [service.stats for service in self._watched.icap]

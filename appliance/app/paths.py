@@ -47,6 +47,11 @@ class StatePaths:
         return self.root / "spool"
 
     @property
+    def bodies(self) -> Path:
+        """Where bodies wait for their scan, in files without a name."""
+        return self.root / "bodies"
+
+    @property
     def run(self) -> Path:
         return self.root / "run"
 

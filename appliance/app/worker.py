@@ -26,6 +26,7 @@ from appliance.app.beat import Heartbeat
 from appliance.app.client_certificates import presenting, sample
 from appliance.app.exclusions import SnapshotReader, exclusions
 from appliance.app.gauges import Gauges, Watched
+from appliance.app.held_bodies import held_bodies
 from appliance.app.icap_services import Place, longest
 from appliance.app.leaves import Leaves
 from appliance.app.listener_tls import listener_tls
@@ -120,6 +121,7 @@ class _Build:
         self.exclusions = exclusions(config, random.random)
         self.presenting = presenting(config, self.exclusions, self.clock)
         self.learned = SnapshotReader(paths.exclusions, self.exclusions)
+        self.room = held_bodies(config.held_bodies, paths)
         self.auditors = {auditor.name: auditor for auditor in config.auditor}
         by_tenant = self._per_tenant(lambda auditor: auditor)
         self.sessions = Sessions(config.server, by_tenant, self.clock, seed)
@@ -148,7 +150,7 @@ class _Build:
         tenants = tuple(TenantId(tenant.tenant_id) for tenant in self.config.tenant)
         return Watched(
             self.listeners, self.receptions, self.leaves.by_ca, self.registry, self.spool, self.quota, tenants,
-            self.scanners.clients, self.survey, self.aftercare,
+            self.scanners.clients, self.survey, self.aftercare, self.room,
         )  # fmt: skip
 
     # -- decisions --
@@ -219,7 +221,7 @@ class _Build:
             Access(self.gate, self.pages),
             Consistency(self.gate, self.ways.resolve, self.pages),
             Parent(self.pages),
-            Adapt(self.scanners.by_tenant, self.pages, self.traffic.scan),
+            Adapt(self.scanners.by_tenant, self.pages, self.traffic.scan, self.room),
             Headers(self._per_tenant(lambda auditor: auditor.alt_svc)),
             UpstreamTls(
                 self.trusts,

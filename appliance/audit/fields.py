@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from appliance.domain.not_scanned import NotScanned
 from appliance.domain.tls_failure import TlsFailure
 
 
@@ -108,7 +109,15 @@ DETAIL = (
     Field("conn_bytes_sent", _NUMBER, "Bytes to the client on the connection so far."),
     Field("events", _LIST, "Things worth a word, such as `tenant_header_ignored`."),
     Field("escaper", _TEXT, "The root escaper that was asked."),
-    Field("not_scanned", _LIST, "Why a body passed without a scan: no_service, streamed, websocket, spliced, not_sampled."),
+    Field(
+        "not_scanned",
+        _LIST,
+        "Why a body passed without a scan, each `request: WORD` or `response: WORD`: "
+        + ", ".join(f"`{each.word}`" for each in NotScanned)
+        + ".",
+    ),
+    Field("scanned_bytes", Kind.MAP, "Body bytes that a service judged, by `request` and `response`."),
+    Field("unscanned_bytes", Kind.MAP, "Body bytes that went on unjudged, by the words of `not_scanned`."),
     Field("steps", Kind.MAP, "Milliseconds by step, an object."),
 )
 

@@ -188,6 +188,8 @@ def _way(notes: TaskNotes) -> Event:
         "escape": _escape(notes.escape) if notes.escape else None,
         "scans": [_scan(scan) for scan in notes.scans[:LIST]],
         "not_scanned": notes.not_scanned[:LIST],
+        "scanned_bytes": notes.scanned_bytes,
+        "unscanned_bytes": notes.unscanned_bytes,
         "steps": notes.steps,
     }
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from appliance.config.bodies import LargeBodies
 from appliance.config.consistency import NameConsistency
 from appliance.config.icap_rule import IcapRule
 from appliance.config.icap_service import IcapHealth
@@ -41,10 +42,13 @@ class Auditor(Node):
     """Whose page a person sees when an ICAP service blocks: ours names rule, reason and request id."""
     icap_send_identity: bool = True
     """X-Client-IP, X-Authenticated-User, X-Subscriber-ID and X-Tenant-ID to the service."""
-    oversize: Literal["block", "bypass"] = "block"
-    """Bodies larger than ``max_scan_size``: blocked, or streamed on without a scan and recorded as such."""
+    oversize: Literal["block", "bypass", "head"] = "block"
+    """Bodies larger than ``max_scan_size``: blocked, passed without a scan, or passed when their first ``max_scan_size`` bytes
+    are clean. What was not scanned is recorded."""
+    large_bodies: LargeBodies = LargeBodies()
+    """Bodies too large to be held in memory."""
     max_scan_size: Size = 25 * 1024 * 1024
-    """The largest body that is sent to a service."""
+    """The largest body that is sent to a service. Who raises it raises the scanner's own limits too."""
     ranges: Literal["whole", "pass"] = "whole"
     """Range requests whose answers are scanned: ask for the whole instead, or scan each piece alone (a signature that lies
     across two pieces is then not found)."""

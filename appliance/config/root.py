@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from appliance.config.auditor import Auditor
+from appliance.config.bodies import HeldBodies
 from appliance.config.ca import Ca
 from appliance.config.escaper import Escaper
 from appliance.config.host_list import HostList
@@ -120,6 +121,8 @@ class AppConfig(Node):
     """Services that stand in for each other."""
     icap_chain: list[IcapChain] = []
     """Services that are asked one after the other."""
+    held_bodies: HeldBodies = HeldBodies()
+    """What bodies that wait for their scan may take of memory and disk."""
     auditor: list[Auditor]
     """What is decrypted and scanned."""
     user_group: list[UserGroup] = []

@@ -169,7 +169,11 @@ class TaskNotes:
     escape: EscapeNotes | None = None
     scans: list[ScanVerdict] = field(default_factory=list)
     not_scanned: list[str] = field(default_factory=list)
-    """Why a body was passed without a scan: ``no_service``, ``streamed``, ``websocket``, ``spliced``, ``not_sampled``."""
+    """Why a body was passed without a scan: ``response: too_large``; the words are ``NotScanned``'s."""
+    scanned_bytes: dict[str, int] = field(default_factory=dict)
+    """Bytes that a service judged, by ``request`` and ``response``."""
+    unscanned_bytes: dict[str, int] = field(default_factory=dict)
+    """Bytes that went on unjudged: ``response: too_large``."""
     mismatches: list[str] = field(default_factory=list)
     """How the request's host does not agree with the connection's names."""
     websocket_frames: tuple[int, int] = (0, 0)

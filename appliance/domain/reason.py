@@ -47,6 +47,10 @@ class Reason(Enum):
     CLIENT_SILENT = "client_silent", _About(408, Source.CLIENT, "The client sent nothing within the time limit.")
     HEADER_TIMEOUT = "header_timeout", _About(408, Source.CLIENT, "The request header did not arrive within the time limit.")
     BODY_TIMEOUT = "body_timeout", _About(408, Source.CLIENT, "The request body stalled longer than the idle limit.")
+    CLIENT_STALLED = (
+        "client_stalled",
+        _About(408, Source.CLIENT, "The client took nothing of the answer for too long."),
+    )
     IDLE_TIMEOUT = "idle_timeout", _About(408, Source.CLIENT, "The connection was idle longer than the limit.")
     HANDSHAKE_TIMEOUT = "handshake_timeout", _About(408, Source.CLIENT, "The handshake did not finish within the time limit.")
     BAD_REQUEST = "bad_request", _About(400, Source.CLIENT, "The request does not follow the HTTP grammar.")

@@ -6,7 +6,10 @@ and an exception anywhere closes the connection instead of letting it pass.
 """
 
 import asyncio
+import contextlib
 import logging
+import socket
+import struct
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
@@ -25,6 +28,7 @@ from appliance.egress.escaper import Dialed
 from appliance.engine.context import TaskClient, TaskContext
 from appliance.engine.hooks import HookTable, arguments
 from appliance.engine.inline_tls import InlineTls
+from appliance.engine.inspection import Await, Awaited, Hold, Reset, Uploading
 from appliance.engine.options import LayerOptions
 from appliance.engine.phases import Phases
 from appliance.engine.server_connection import Dial, close_writer, has_ended, is_open, party_of
@@ -84,6 +88,13 @@ class TaskHandler(server.ConnectionHandler):
         self.handed_over = False
         self.backlog: Callable[[], int] = lambda: 0
         """Bytes that the HTTP layer holds for a client that does not take them."""
+        self.stream_backlog: Callable[[Connection, int], int] = lambda _connection, _stream: 0
+        """The same for one stream, on either side."""
+        self.release: Callable[[], None] = lambda: None
+        """Have the HTTP layer give back the bodies that it holds."""
+        self._awaits: set[Await] = set()
+        self._holds: dict[Connection, Callable[[], Awaitable[object]]] = {}
+        phases.busy = self._busy
         self._client_moved = asyncio.Event()
         self.may_hand_over = False
         self.reason, self.detail = Reason.OK, ""
@@ -92,6 +103,7 @@ class TaskHandler(server.ConnectionHandler):
         self._dial = dial
         self._ending = ending
         self._aborted = False
+        self._over = False
         self._queue: deque[events.Event] = deque()
         self._processing = False
         self._out: dict[Connection, list[bytes]] = {}
@@ -128,6 +140,7 @@ class TaskHandler(server.ConnectionHandler):
             self._received(self.client, b"", True)
 
     def _finish(self) -> None:
+        self._over = True
         self.client.timestamp_end = time.time()
         for timer in self.wakeup_timer:
             timer.cancel()
@@ -136,6 +149,7 @@ class TaskHandler(server.ConnectionHandler):
                 io.handler.cancel("client disconnected")
         for task in self._tasks:
             task.cancel()
+        self.release()
         reason = self.reason if self.reason is not Reason.OK else Reason.CLIENT_CLOSED
         served = self.handed_over or self.conn.requests > self._requests_before
         self._ending.connection_ended(self.conn, list(self.phases.live.values()), reason, self.detail, served=served)
@@ -192,6 +206,8 @@ class TaskHandler(server.ConnectionHandler):
             self._received(connection, data, from_client)
             try:
                 await self._drain()
+                if self._holds:
+                    await self._held(connection)
                 if not from_client and self.backlog() > WRITE_HIGH:
                     await self._client_takes()
             except asyncio.CancelledError as error:
@@ -204,6 +220,36 @@ class TaskHandler(server.ConnectionHandler):
         while self.backlog() > WRITE_HIGH:
             self._client_moved.clear()
             await self._client_moved.wait()
+
+    async def _held(self, connection: Connection) -> None:
+        """What was read of this side is as much as can be kept for now."""
+        while (until := self._holds.pop(connection, None)) is not None:
+            self.phases.hooks_running += 1
+            try:
+                await until()
+            finally:
+                self.phases.hooks_running -= 1
+
+    async def room(self, connection: Connection, stream_id: int) -> None:
+        """Wait until a side has taken most of what it was sent; one that takes nothing for too long is given up."""
+        await asyncio.sleep(0)  # what was just sent is handed to the transport first, and others get their turn
+        io = self.transports.get(connection)
+        writer = cast(asyncio.StreamWriter | None, io.writer) if io is not None else None
+        try:
+            async with asyncio.timeout(self.phases.patience):
+                if writer is not None and writer.transport.get_write_buffer_size() > WRITE_HIGH:
+                    await writer.drain()
+                while connection in self.transports and self.stream_backlog(connection, stream_id) > WRITE_HIGH:
+                    self._client_moved.clear()
+                    await self._client_moved.wait()
+        except TimeoutError:
+            if connection is self.client:
+                self.abort(Reason.CLIENT_STALLED)
+            else:
+                self.drop_servers(Reason.UPSTREAM_TIMEOUT)
+        except OSError:
+            return  # its reader tells
+        self.phases.activity(from_client=False, size=0)
 
     async def _connect_follows(self) -> bool:
         """Whether the next bytes are a CONNECT that follows a finished exchange. Consumes nothing."""
@@ -225,8 +271,8 @@ class TaskHandler(server.ConnectionHandler):
     def _received(self, connection: Connection, data: bytes, from_client: bool) -> None:
         self._count(from_client, len(data))
         self._process(events.DataReceived(connection, data))
+        self._client_moved.set()
         if from_client:
-            self._client_moved.set()
             self.phases.after_client_data()
 
     async def _closed(self, connection: Connection, cancelled: asyncio.CancelledError | None) -> None:
@@ -386,6 +432,14 @@ class TaskHandler(server.ConnectionHandler):
             self._close(command)
         elif isinstance(command, commands.RequestWakeup):
             self.wakeup_timer.add(self._spawn(self.wakeup(command)))
+        elif isinstance(command, Await):
+            self._run_now(self._await(command))
+        elif isinstance(command, Hold):
+            self._holds[command.source] = command.until
+        elif isinstance(command, Uploading):
+            self.phases.uploading(command.flow, over=command.over)
+        elif isinstance(command, Reset):
+            self._reset_client()
         elif not isinstance(command, commands.Log):
             raise RuntimeError(f"unexpected command: {command}")
 
@@ -402,6 +456,38 @@ class TaskHandler(server.ConnectionHandler):
         if not task.done():
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _await(self, command: Await) -> None:
+        task = asyncio.current_task()
+        command.cancel = task.cancel if task is not None else command.cancel
+        self._awaits.add(command)
+        reply: object = None
+        failed = False
+        try:
+            reply = await command.job(self)
+        except asyncio.CancelledError:
+            if self._over:
+                raise
+        except Exception as error:
+            logger.exception("inspecting a body failed; the task is stopped")
+            failed = True
+            self._hook_failed(command.hook, (command.flow,), error)
+        finally:
+            self._awaits.discard(command)
+        if not self._aborted:
+            self._process(Awaited(command, reply, failed))
+
+    def _busy(self) -> bool:
+        return any(command.busy() for command in self._awaits)
+
+    def _reset_client(self) -> None:
+        """A reset, not an end (RFC 9293 section 3.10.7.4): after an end some clients take what they have for the whole."""
+        self._out.pop(self.client, None)
+        sock = self.stream.writer.get_extra_info("socket")
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.stream.abort()
 
     def _close(self, command: commands.CloseConnection) -> None:
         if command.connection not in self.transports:

@@ -40,6 +40,8 @@ class Phases:
         self._waiting: dict[str, float] = {}
         self._websocket = False
         self.hooks_running = 0
+        self.busy: Callable[[], bool] = _never
+        """Whether something of ours works on a flow while its peers have nothing to do."""
         self.live: dict[str, HTTPFlow] = {}
 
     @property
@@ -93,6 +95,24 @@ class Phases:
             case "error" | "websocket_end" if isinstance(flow := args[0], HTTPFlow):
                 self._end(flow)
 
+    def uploading(self, flow: HTTPFlow, *, over: bool) -> None:
+        """A request goes on to its server before it is complete; ``over``: now it is."""
+        if flow.id not in self.live:
+            return
+        if not over:
+            self._waiting.pop(flow.id, None)
+            self._window = (self._time(), self._progress())
+            self._uploading.add(flow.id)
+        else:
+            self._uploading.discard(flow.id)
+            if flow.response is None:
+                self._waiting[flow.id] = self._time()
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a peer may take nothing of a body."""
+        return self._timeouts.body_idle
+
     def _end(self, flow: HTTPFlow) -> None:
         self.live.pop(flow.id, None)
         self._uploading.discard(flow.id)
@@ -111,7 +131,7 @@ class Phases:
         elif not self.live:
             if now - self._idle_since > limits.client_idle:
                 handler.abort(Reason.IDLE_TIMEOUT)
-        elif self.hooks_running == 0:
+        elif self.hooks_running == 0 and not self.busy():
             self._check_live(now, handler)
 
     def _check_live(self, now: float, handler: Aborting) -> None:
@@ -139,3 +159,7 @@ class Phases:
         self._window = (now, progress)
         if progress - received < self._timeouts.min_body_rate * (now - started):
             handler.abort(Reason.BODY_TIMEOUT, "body slower than min_body_rate")
+
+
+def _never() -> bool:
+    return False

@@ -3,11 +3,12 @@
 from mitmproxy.connection import Connection
 from mitmproxy.flow import Error
 from mitmproxy.proxy import events
-from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http import HttpStream, RegisterHttpConnection, SendHttp
+from mitmproxy.proxy.layer import CommandGenerator, Layer
+from mitmproxy.proxy.layers.http import RegisterHttpConnection, SendHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     RequestData,
+    RequestHeaders,
     RequestProtocolError,
     ResponseData,
     ResponseEndOfMessage,
@@ -18,6 +19,7 @@ from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
 from appliance.domain.notes import ConnNotes
 from appliance.domain.reason import Reason
+from appliance.engine.adapting import AdaptingStream
 from appliance.engine.http.layer import StrictHttpLayer
 from appliance.engine.server_connection import party_of
 from appliance.engine.websocket import WebSocketRelay
@@ -40,6 +42,16 @@ class TaskHttpLayer(StrictHttpLayer):
         self.streams[stream_id] = TaskStream(self.context.fork(), stream_id)
         yield from self.event_to_child(self.streams[stream_id], events.Start())
 
+    def release(self) -> None:
+        """The connection is over: give back what is held for its streams."""
+        for stream in self.streams.values():
+            if isinstance(stream, TaskStream):
+                stream.release()
+
+    def dropped(self, stream: Layer) -> None:
+        if isinstance(stream, TaskStream):
+            stream.release()
+
     def register_connection(self, command: RegisterHttpConnection) -> CommandGenerator[None]:
         """Why a handshake with the server failed was found by a hook, which wrote it on the connection (lazy connections)."""
         if command.err and command.connection.error:
@@ -47,8 +59,13 @@ class TaskHttpLayer(StrictHttpLayer):
         yield from super().register_connection(command)
 
 
-class TaskStream(HttpStream):
+class TaskStream(AdaptingStream):
     """One request and its response."""
+
+    def state_wait_for_request_headers(self, event: RequestHeaders) -> CommandGenerator[None]:
+        yield from super().state_wait_for_request_headers(event)
+        if not event.end_stream:
+            yield from self.inspect_announced(request=True)
 
     def state_wait_for_response_headers(self, event: events.Event) -> CommandGenerator[None]:
         """Where a hook put a page in place of the server's answer, it goes out now, and the server is cut off: the body
@@ -58,6 +75,8 @@ class TaskStream(HttpStream):
         if replaced and self.server_state == self.state_consume_response_body:
             yield SendHttp(RequestProtocolError(self.stream_id, "a page was sent", ErrorCode.CANCEL), self.context.server)
             yield from self.send_response()
+        elif isinstance(event, ResponseHeaders) and not event.end_stream:
+            yield from self.inspect_announced(request=False)
 
     def flow_done(self) -> CommandGenerator[None]:
         """A WebSocket is relayed frame by frame."""
@@ -65,7 +84,7 @@ class TaskStream(HttpStream):
             yield from super().flow_done()
             return
         self.child_layer = WebSocketRelay(self.context, self.flow)
-        self._handle_event = self.passthrough
+        self._handle_event = self.passthrough  # type: ignore[method-assign]
         yield from self.child_layer.handle_event(events.Start())
         # Only now, as in the base class: bytes may follow at once.
         yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
@@ -79,6 +98,8 @@ class TaskStream(HttpStream):
         if request and self.flow.response is not None and BODY_KEY not in self.flow.metadata:
             self.request_body_buf.clear()  # already answered: the rest is read only to keep the connection in step
             return False
+        if (yield from self.inspects(request)):
+            return True
         limit = self.flow.metadata.get(LIMIT_KEY)
         held = len(self.request_body_buf if request else self.response_body_buf)
         if limit is None or held <= limit[0]:
@@ -117,3 +138,4 @@ class TaskStream(HttpStream):
             yield SendHttp(RequestProtocolError(self.stream_id, message, code), self.context.server)
             self.server_state = self.state_errored
         self.flow.live = False
+        self.release()

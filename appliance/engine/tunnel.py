@@ -16,6 +16,7 @@ from appliance.domain import ech
 from appliance.domain.decision import PORTAL, PORTAL_TLS, Action, Decision, TlsAction, TlsDecision
 from appliance.domain.errors import ClientError, TaskError
 from appliance.domain.facts import HelloFacts
+from appliance.domain.not_scanned import NotScanned
 from appliance.domain.notes import TaskNotes
 from appliance.domain.reason import Reason
 from appliance.domain.target import Target, parse_ip
@@ -191,6 +192,8 @@ def _http_layer(session: Session, ctx: Context, mode: HTTPMode) -> layer.Layer:
     http = TaskHttpLayer(ctx, mode, session.config.limits, Observer(session))
     if session.handler is not None:
         session.handler.backlog = http.client_backlog
+        session.handler.stream_backlog = http.stream_backlog
+        session.handler.release = http.release
         session.handler.phases.body_octets = http.client_body
     return http
 
@@ -221,7 +224,7 @@ async def _relay(session: Session, target: Target, scheme: str, access: Decision
     if session.engine.full():
         session.finish(notes, Reason.RESOURCE_EXHAUSTED, "audit spool")
         return
-    notes.not_scanned.append("spliced")
+    notes.not_scanned.append(NotScanned.SPLICED.word)
     started = time.monotonic()
     try:
         opened = await session.engine.dial(session.conn, (target.host, target.port), "tls" if scheme == "tls" else "tcp")

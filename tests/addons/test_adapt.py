@@ -13,7 +13,7 @@ from appliance.domain.notes import EscapeNotes
 from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome, ScanVerdict
 from appliance.policy.scan_rules import Direction, ScanRules
-from icap.client import Adapted, FailPolicy, Message
+from icap.client import Adapted, FailPolicy, Message, Room
 from tests.addons.flows import ALICE, A, answered, conn, flow, page, task
 
 URI = "icap://scanner/x"
@@ -54,7 +54,8 @@ class Place:
         auditor = Auditor.model_validate({"name": "inspect", **uris, **settings})
         policed = FailPolicy(service or Service(), on_error=auditor.icap_on_error)
         scanning = Scanning(auditor, ScanRules.compile(auditor, {}), _Any(policed))
-        self.adapt = Adapt({A: scanning}, page, self.counted.append)
+        self.room = Room()
+        self.adapt = Adapt({A: scanning}, page, self.counted.append, self.room)
 
     async def request(self, made: HTTPFlow) -> None:
         self.adapt.requestheaders(made)
@@ -154,7 +155,7 @@ async def test_a_scan_that_failed_follows_the_configuration(policy: str, passes:
         await place.request(made)
     assert is_ours(made) is not passes
     assert notes.reason is (Reason.OK if passes else Reason.ICAP_TIMEOUT)
-    assert notes.not_scanned == ([f"{kind}: icap_timeout"] if passes else [])
+    assert notes.not_scanned == ([f"{kind}: scan_failed"] if passes else [])
     assert notes.scans[0].outcome is (Outcome.BYPASSED if passes else Outcome.ERROR)
 
 

@@ -100,5 +100,5 @@ async def test_c6_each_service_s_verdict_is_in_the_record() -> None:
     assert pending is not None
     await pending
     assert [(each.service, each.outcome.value) for each in notes.scans] == [("dlp", "bypassed"), ("av", "clean")]
-    assert notes.not_scanned == ["response: icap_timeout"]
+    assert notes.not_scanned == ["response: scan_failed"]
     assert counted == notes.scans

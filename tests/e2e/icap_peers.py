@@ -29,7 +29,7 @@ class Tap:
 
 
 @contextlib.contextmanager
-def _listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
     """Accept on a free port; each connection gets ``serve`` in a thread and is closed after it."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
     open_sockets: set[socket.socket] = set()
@@ -72,7 +72,7 @@ def tap(port: int) -> Iterator[Tap]:
             _pass(client, server, record)
             back.join(10)
 
-    with _listening(serve) as found.port:
+    with listening(serve) as found.port:
         yield found
 
 
@@ -115,7 +115,7 @@ def misbehaving() -> Iterator[int]:
                 if not _misbehave(sock, inside):
                     return
 
-    with _listening(serve) as port:
+    with listening(serve) as port:
         yield port
 
 

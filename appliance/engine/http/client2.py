@@ -64,6 +64,12 @@ class StrictHttp2Client(StrictHttp2, Http2Client):
             self._heads.add(event.stream_id)
         yield commands.SendData(self.conn, self.h2_conn.data_to_send())
 
+    def stream_backlog(self, stream_id: int) -> int:
+        ours = self.our_stream_id.get(stream_id)
+        if ours is not None:
+            return self.waiting(ours)
+        return sum(len(each.data) for each in self.stream_queue.get(stream_id, ()) if isinstance(each, RequestData))
+
     # -- responses
 
     def handle_h2_event(self, event: h2.events.Event) -> CommandGenerator[bool]:

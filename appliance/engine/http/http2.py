@@ -173,6 +173,14 @@ class StrictHttp2(Http2Connection):
         """Body octets that wait for the peer's flow-control window."""
         return sum(len(piece.data) for queue in self.h2_conn.stream_buffers.values() for piece in queue)
 
+    def stream_backlog(self, stream_id: int) -> int:
+        """The same for one stream, by the number that its flow knows."""
+        return self.waiting(stream_id)
+
+    def waiting(self, number: int) -> int:
+        """The same, by the number on this connection."""
+        return sum(len(piece.data) for piece in self.h2_conn.stream_buffers.get(number, ()))
+
 
 def _fault_of(error: h2.exceptions.ProtocolError) -> BadMessage:
     """h2's exceptions in our terms. Their text is our library's, but may quote the peer: only the class name is kept."""

@@ -26,6 +26,7 @@ from appliance.engine.http.h2meter import Clock
 from appliance.engine.http.observer import Notices, Observer
 from appliance.engine.http.server1 import StrictHttp1Server
 from appliance.engine.http.server2 import StrictHttp2Server
+from appliance.engine.inspection import Await
 from appliance.engine.layers import ServerTls
 
 _PRUNE_ABOVE = 8
@@ -91,10 +92,11 @@ class StrictHttpLayer(HttpLayer):
                 yield from self._route(child, command)
 
     def _route(self, child: Layer, command: commands.Command) -> CommandGenerator[None]:
-        if command.blocking or isinstance(command, commands.RequestWakeup):
+        if command.blocking or isinstance(command, (commands.RequestWakeup, Await)):
             self.command_sources[command] = child
         if isinstance(command, DropStream):
-            self.streams.pop(command.stream_id, None)
+            if (stream := self.streams.pop(command.stream_id, None)) is not None:
+                self.dropped(stream)
         elif isinstance(command, GetHttpConnection):
             yield from self.get_connection(command)
         elif isinstance(command, RegisterHttpConnection):
@@ -103,6 +105,9 @@ class StrictHttpLayer(HttpLayer):
             if isinstance(command, commands.OpenConnection):
                 self.connections[command.connection] = child
             yield command
+
+    def dropped(self, stream: Layer) -> None:
+        """A stream is over."""
 
     def _client_side(self) -> Layer:
         forward = self.mode is HTTPMode.regular
@@ -118,6 +123,12 @@ class StrictHttpLayer(HttpLayer):
         """Body octets that wait for an HTTP/2 client's window: whoever streams a body should wait while they are many."""
         side = self.connections[self.context.client]
         return side.backlog() if isinstance(side, StrictHttp2Server) else 0
+
+    def stream_backlog(self, connection: Connection, stream_id: int) -> int:
+        """Body octets of one stream that wait for a peer's HTTP/2 window."""
+        side = self.connections.get(connection)
+        last = side.context.layers[-1] if side is not None and connection is not self.context.client else side
+        return last.stream_backlog(stream_id) if isinstance(last, (StrictHttp2Server, StrictHttp2Client)) else 0
 
     def client_body(self) -> int:
         """DATA octets that came from an HTTP/2 client."""

@@ -15,6 +15,7 @@ from appliance.egress.registry import Registry
 from appliance.telemetry.metrics import Metrics
 from appliance.tenancy.quota import ConnectionQuota
 from certs.cache import Counters
+from icap.client import Room
 from icap.client.standing import State
 from icap.client.stats import ServiceStats
 
@@ -55,6 +56,7 @@ def watched(registry: Registry) -> Any:
         aftercare={A: CARE, TenantId("b"): CARE},  # type: ignore[dict-item]
         icap=[service("av", State.DOWN), service("av", State.UP), service("dlp", State.SUSPENDED)],
         survey=SimpleNamespace(counters={"looked": 2}),  # type: ignore[arg-type]
+        room=Room(memory_used=11, disk_used=13, spilled=17, refused=19),
     )
 
 
@@ -112,5 +114,9 @@ async def test_everything_that_is_watched_shows_and_totals_are_added_once() -> N
         "icap_service_retries_total av": 8,
         "icap_service_suspensions_total av": 10,
         "icap_service_probes_total ok dlp": 3,
+        "bodies_held_bytes memory": 11,
+        "bodies_held_bytes disk": 13,
+        "bodies_spilled_total": 17,
+        "bodies_refused_total": 19,
     }
     assert {name: found.get(name) for name in expected} == expected

@@ -108,6 +108,8 @@ def _scans() -> list[ScanVerdict]:
             "d4" * 32,
             "first part",
             (("X-Infection-Found", "Type=0; Resolution=2; Threat=Eicar;"),),
+            ("clamd: infected",),
+            "encrypted",
         ),
     ]
 
@@ -147,7 +149,9 @@ def full_task(**changes: Any) -> TaskNotes:
             True,
             "first address refused",
         ),
-        not_scanned=["streamed"],
+        not_scanned=["response: streamed"],
+        scanned_bytes={"request": 1000},
+        unscanned_bytes={"response: streamed": 5},
         websocket_frames=(4, 5),
     )
     notes.scans = _scans()

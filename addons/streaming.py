@@ -1,0 +1,176 @@
+"""Bodies that are scanned while they arrive: the addon's side of ``engine.inspection``."""
+
+from collections.abc import Callable
+
+from mitmproxy.http import HTTPFlow
+
+from addons.icap_message import request_message, response_message
+from addons.scanning import Scanning, skip
+from appliance.config.auditor import Auditor
+from appliance.domain.errors import ScanError
+from appliance.domain.not_scanned import NotScanned
+from appliance.domain.notes import TaskNotes
+from appliance.domain.reason import Reason
+from appliance.engine.inspection import PLANS, Fate, Trickle
+from icap.client import Adapted, Body, Message, Room, Service
+
+INSPECTED = {True: "arcus.inspected.request", False: "arcus.inspected.response"}
+
+type Settle = Callable[["Streamed", Adapted | None], None]
+"""Apply a verdict; None: there is none, because the body went beyond a limit (``Streamed.over``)."""
+
+
+class Streamed:
+    """One body (``engine.inspection.Inspection``). ``over``: the limit that it broke, when it did."""
+
+    def __init__(
+        self,
+        flow: HTTPFlow,
+        notes: TaskNotes,
+        scanning: Scanning,
+        service: Service,
+        body: Body,
+        settle: Settle,
+        *,
+        request: bool,
+    ) -> None:
+        self.flow = flow
+        self.notes = notes
+        self.scanning = scanning
+        self.body = body
+        self.request = request
+        self.fate = Fate.DELIVER
+        self.why = ""
+        self.started = False
+        self.replacement: Body | None = None
+        self.over: NotScanned | None = None
+        self._service = service
+        self._settle = settle
+        self._judged = False
+        self._unscanned_from: tuple[NotScanned, int] | None = None
+        self._passed = 0
+
+    @property
+    def side(self) -> str:
+        return "request" if self.request else "response"
+
+    @property
+    def auditor(self) -> Auditor:
+        return self.scanning.auditor
+
+    @property
+    def trickle(self) -> Trickle | None:
+        given = self.auditor.large_bodies.trickle
+        return None if given is None or self.request else Trickle(given.after, given.rate, given.withhold)
+
+    # -- the engine's side -----------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> bytes:
+        body = self.body
+        if body.ended or body.error is not None:
+            return data
+        left = self.auditor.max_scan_size - body.size
+        if self._judged or len(data) <= left:
+            return self._keep(data)
+        if kept := self._keep(data[:left]):
+            return kept + data[left:]
+        if self.auditor.oversize == "head":
+            body.end()
+            self.skip(NotScanned.HEAD_ONLY, self.auditor.max_scan_size)
+        else:
+            self.over = NotScanned.TOO_LARGE
+            body.abort(ScanError(Reason.BODY_TOO_LARGE, f"more than {self.auditor.max_scan_size} bytes"))
+        return data[left:]
+
+    def _keep(self, data: bytes) -> bytes:
+        try:
+            self.body.feed(data)
+        except ScanError:
+            self.over = None if self._judged else NotScanned.NO_ROOM
+            return data
+        return b""
+
+    def end(self) -> None:
+        self.body.end()
+
+    async def judge(self) -> None:
+        adapted = await self._service.adapt(self._message()) if self.body.error is None else None
+        self._judged = True
+        self._settle(self, None if self.over is not None else adapted)
+
+    def passed(self, size: int) -> None:
+        name = f"{self.side}_bytes"
+        setattr(self.notes, name, getattr(self.notes, name) + size)
+        self._passed += size
+        if self._unscanned_from is not None:
+            word, start = self._unscanned_from
+            self.notes.unscanned_bytes[f"{self.side}: {word.word}"] = max(0, self._passed - start)
+
+    def close(self) -> None:
+        self.body.close()
+        if self.replacement is not None:
+            self.replacement.close()
+
+    # -- for the verdict -------------------------------------------------------------------------------------------
+
+    def skip(self, word: NotScanned, start: int = 0) -> None:
+        """What goes on from ``start`` has not been judged."""
+        skip(self.notes, self.side, word)
+        self._unscanned_from = (word, start)
+
+    def stop(self, reason: Reason, detail: str) -> None:
+        """What the client has of it is all that it gets."""
+        self.notes.fail(reason, detail)
+        self.why = f"{reason.word}: {detail}" if detail else reason.word
+        self.fate = Fate.RESET if self.started else Fate.REPLACE
+        if self.started and self.flow.response is not None:
+            self.notes.status = self.flow.response.status_code
+
+    def _message(self) -> Message:
+        if self.request or self.flow.response is None:
+            return request_message(self.flow, self.scanning, self.body)
+        return response_message(self.flow, self.flow.response, self.scanning, self.body)
+
+
+class StreamPlan:
+    """How one body is held, and inspected when it is too large for that (``engine.inspection.Plan``)."""
+
+    def __init__(self, above: int, room: Room, make: Callable[[Body], Streamed], *, at_once: bool) -> None:
+        self.above = above
+        self.at_once = at_once
+        self._room = room
+        self._make = make
+
+    def take(self, size: int) -> bool:
+        room = self._room
+        if room.memory_used + size > room.memory:
+            return False
+        room.memory_used += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        self._room.give_back(size, 0)
+
+    def start(self) -> Streamed:
+        streamed = self._make(Body(self._room))
+        streamed.flow.metadata[INSPECTED[streamed.request]] = True
+        return streamed
+
+
+def plan(
+    flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, service: Service, room: Room, settle: Settle, *, request: bool
+) -> None:
+    """Leave a plan on the flow for the body whose head is here."""
+    message = flow.request if request or flow.response is None else flow.response
+    above = min(scanning.auditor.large_bodies.above, scanning.auditor.max_scan_size)
+    length = message.headers.get("content-length", "")
+    no_body = not request and flow.request.method == "HEAD"
+    at_once = length.isdigit() and int(length) > above and not no_body
+    flow.metadata[PLANS[request]] = StreamPlan(
+        above, room, lambda body: Streamed(flow, notes, scanning, service, body, settle, request=request), at_once=at_once
+    )
+
+
+def inspected(flow: HTTPFlow, *, request: bool) -> bool:
+    """The body was judged as it arrived: there is nothing left to scan."""
+    return INSPECTED[request] in flow.metadata

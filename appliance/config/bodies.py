@@ -1,0 +1,38 @@
+"""Bodies that are too large to be held in memory until their scan is over."""
+
+from pydantic import Field
+
+from appliance.config.values import Node, Seconds, Size
+
+
+class HeldBodies(Node):
+    """What the bodies under way may take, per worker: ``held_bodies``. Above both, ``oversize`` decides."""
+
+    memory: Size = 64 * 1024 * 1024
+    """All bodies together, in memory. What does not fit goes to disk at once."""
+    disk: Size = 4 * 1024 * 1024 * 1024
+    """All bodies together, in files without a name under ``state_dir``."""
+
+
+class Trickle(Node):
+    """Bytes of a response that its client gets before the verdict, so that it does not give up waiting.
+
+    What trickled is with the client, whatever the verdict: a short virus in front of a long body may be among it. A body
+    that turns out infected ends with a reset of the connection.
+    """
+
+    after: Seconds = 1.0
+    """Until the first bytes."""
+    rate: int = Field(1024, ge=1, le=1024 * 1024)
+    """Bytes per second."""
+    withhold: Size = 64 * 1024
+    """The last bytes that have come always stay back."""
+
+
+class LargeBodies(Node):
+    """Bodies that are scanned while they arrive: ``large_bodies`` of an auditor."""
+
+    above: Size = 256 * 1024
+    """Smaller ones are held in memory and scanned at once; larger ones go to the service as they come."""
+    trickle: Trickle | None = None
+    """Absent: a client gets nothing of a body before the verdict."""

@@ -1,0 +1,154 @@
+"""Bodies that are scanned while they arrive: limits, what is kept back, and what a verdict does (C7, LIM-04)."""
+
+from typing import Any
+
+import pytest
+from mitmproxy.http import HTTPFlow
+
+from addons.carry import is_ours
+from addons.streaming import Streamed, inspected
+from appliance.domain.reason import Reason
+from appliance.domain.verdict import Outcome
+from appliance.engine.inspection import PLANS, Fate, Plan
+from icap.client import Adapted, Body, Message
+from tests.addons.flows import answered, flow, task
+from tests.addons.test_adapt import Place, verdict
+
+
+class Reading:
+    """A service that waits for the whole body, as scanners do."""
+
+    def __init__(self, answer: Adapted | None = None) -> None:
+        self.answer = answer
+        self.read = b""
+
+    async def adapt(self, message: Message) -> Adapted:
+        body = message.body
+        assert isinstance(body, Body)
+        try:
+            async for piece in body.pieces():
+                self.read += piece
+        except Exception:
+            assert body.error is not None
+            return Adapted(verdict(message.method, Outcome.ERROR, body.error.reason, size=body.size))
+        return self.answer or Adapted(verdict(message.method, size=body.size))
+
+
+def download(service: Reading, **settings: Any) -> tuple[HTTPFlow, Place]:
+    place = Place(service, **{"max_scan_size": 100, "large_bodies": {"above": 10}} | settings)  # type: ignore[arg-type]
+    made = flow()
+    task(made)
+    answered(made, body=b"")
+    made.response.headers.pop("content-length", None)  # type: ignore[union-attr]
+    place.adapt.responseheaders(made)
+    return made, place
+
+
+def started(made: HTTPFlow) -> Streamed:
+    plan: Plan = made.metadata[PLANS[False]]
+    streamed = plan.start()
+    assert isinstance(streamed, Streamed)
+    return streamed
+
+
+async def test_a_clean_body_goes_on_and_is_not_scanned_again() -> None:
+    made, place = download(service := Reading())
+    streamed = started(made)
+    assert streamed.feed(b"x" * 100) == b""
+    streamed.end()
+    await streamed.judge()
+    streamed.passed(100)
+    notes = made.metadata["arcus.task"]
+    assert (streamed.fate, service.read, notes.response_bytes) == (Fate.DELIVER, b"x" * 100, 100)
+    assert (notes.scanned_bytes, notes.unscanned_bytes, notes.not_scanned) == ({"response": 100}, {}, [])
+    assert inspected(made, request=False)
+    assert place.adapt.response(made) is None
+
+
+@pytest.mark.security
+@pytest.mark.parametrize("began", [False, True])
+async def test_c7_an_infected_body_is_a_page_or_a_reset_and_never_goes_on(began: bool) -> None:
+    infected = Adapted(verdict("RESPMOD", Outcome.BLOCKED, Reason.MALWARE_FOUND, signature="Eicar", size=50))
+    made, _ = download(Reading(infected))
+    streamed = started(made)
+    streamed.feed(b"x" * 50)
+    streamed.started = began
+    streamed.end()
+    await streamed.judge()
+    assert streamed.fate is (Fate.RESET if began else Fate.REPLACE)
+    assert is_ours(made) is not began
+    notes = made.metadata["arcus.task"]
+    assert (notes.reason, notes.status) == (Reason.MALWARE_FOUND, 200 if began else 403)
+
+
+@pytest.mark.security
+async def test_a_service_that_changes_what_was_partly_sent_breaks_it_off() -> None:
+    changed = Adapted(verdict("RESPMOD", Outcome.MODIFIED, size=5), "response", b"HTTP/1.1 200 OK\r\n\r\n", b"other")
+    made, _ = download(Reading(changed))
+    streamed = started(made)
+    streamed.feed(b"x" * 5)
+    streamed.started = True
+    streamed.end()
+    await streamed.judge()
+    assert (streamed.fate, made.metadata["arcus.task"].reason) == (Fate.RESET, Reason.ICAP_BLOCKED)
+
+
+@pytest.mark.parametrize(
+    ("oversize", "fate", "scanned", "unscanned", "word"),
+    [
+        ("block", Fate.REPLACE, {}, {}, []),
+        ("bypass", Fate.DELIVER, {}, {"response: too_large": 130}, ["response: too_large"]),
+        ("head", Fate.DELIVER, {"response": 100}, {"response: head_only": 30}, ["response: head_only"]),
+    ],
+)
+async def test_c7_one_byte_over_the_limit(
+    oversize: str, fate: Fate, scanned: dict[str, int], unscanned: dict[str, int], word: list[str]
+) -> None:
+    made, _ = download(service := Reading(), oversize=oversize)
+    streamed = started(made)
+    assert streamed.feed(b"a" * 60) == b""
+    assert streamed.feed(b"b" * 70) == b"b" * 30, "what is over the limit waits outside"
+    assert streamed.feed(b"c") == b"c"
+    await streamed.judge()
+    if fate is Fate.DELIVER:
+        streamed.passed(130)
+    notes = made.metadata["arcus.task"]
+    assert (streamed.fate, notes.scanned_bytes, notes.unscanned_bytes, notes.not_scanned) == (fate, scanned, unscanned, word)
+    assert notes.reason is (Reason.BODY_TOO_LARGE if oversize == "block" else Reason.OK)
+    if oversize == "head":
+        assert service.read == b"a" * 60 + b"b" * 40
+
+
+@pytest.mark.security
+@pytest.mark.parametrize("oversize", ["block", "bypass", "head"])
+async def test_lim_04_without_room_the_same_word_decides(oversize: str) -> None:
+    """LIM-04"""
+    made, place = download(Reading(), oversize=oversize)
+    place.room.memory, place.room.directory = 20, None
+    streamed = started(made)
+    assert streamed.feed(b"a" * 20) == b""
+    assert streamed.feed(b"b") == b"b"
+    await streamed.judge()
+    notes = made.metadata["arcus.task"]
+    passes = oversize == "bypass"
+    assert streamed.fate is (Fate.DELIVER if passes else Fate.REPLACE)
+    assert notes.reason is (Reason.OK if passes else Reason.RESOURCE_EXHAUSTED)
+    assert notes.not_scanned == (["response: no_room"] if passes else [])
+    streamed.close()
+    assert place.room.memory_used == 0
+
+
+@pytest.mark.parametrize("on_error", ["block", "bypass"])
+async def test_a_scan_that_fails_is_the_tenant_s_to_decide(on_error: str) -> None:
+    failed = Adapted(verdict("RESPMOD", Outcome.ERROR, Reason.ICAP_TIMEOUT, size=50))
+    made, _ = download(Reading(failed), icap_on_error=on_error)
+    streamed = started(made)
+    streamed.feed(b"x" * 50)
+    streamed.end()
+    await streamed.judge()
+    if streamed.fate is Fate.DELIVER:
+        streamed.passed(50)
+    notes = made.metadata["arcus.task"]
+    assert (streamed.fate is Fate.DELIVER) is (on_error == "bypass")
+    assert notes.unscanned_bytes == ({"response: scan_failed": 50} if on_error == "bypass" else {})
+    assert notes.scanned_bytes == {}
