@@ -95,7 +95,7 @@ def _add_line(fields: list[RawField], line: bytes) -> None:
         raise RemoteProtocolError("line break or NUL inside an encapsulated header line")
     if line[:1] in (b" ", b"\t") and fields:
         name, value = fields[-1]
-        fields[-1] = (name, b"%b %b" % (value, line.strip(b" \t")))
+        fields[-1] = (name, (b"%b %b" % (value, line.strip(b" \t"))).strip())
         return
     name, colon, value = line.partition(b":")
     if not colon or not _TOKEN.fullmatch(name):
