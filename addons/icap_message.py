@@ -13,14 +13,18 @@ def request_message(flow: HTTPFlow, scanning: Scanning, streamed: Body | None = 
     """For REQMOD: the request with its body."""
     notes, body = task_of(flow), streamed or flow.request.raw_content
     length = _length(body, flow.request, scanning)
-    return Message("REQMOD", _request_head(flow, length), None, body, _who(notes, scanning), notes.task_id)
+    return Message("REQMOD", _request_head(flow, length), None, body, _who(notes, scanning), notes.task_id, _tenant(notes))
 
 
 def response_message(flow: HTTPFlow, response: Response, scanning: Scanning, streamed: Body | None = None) -> Message:
     """For RESPMOD: the response with its body, and the head of the request that it answers."""
     notes, body = task_of(flow), streamed or response.raw_content
     head = _response_head(response, _length(body, response, scanning))
-    return Message("RESPMOD", _request_head(flow, None), head, body, _who(notes, scanning), notes.task_id)
+    return Message("RESPMOD", _request_head(flow, None), head, body, _who(notes, scanning), notes.task_id, _tenant(notes))
+
+
+def _tenant(notes: TaskNotes) -> str:
+    return str(notes.conn.tenant or "")
 
 
 def replace_request(flow: HTTPFlow, adapted: Adapted) -> None:

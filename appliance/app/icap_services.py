@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from appliance.app.verdicts import PATIENCE, Verdicts
 from appliance.config.auditor import Auditor
 from appliance.config.icap_chain import IcapChain
 from appliance.config.icap_graph import leaves
@@ -29,10 +30,11 @@ class Place:
 class IcapServices:
     """``clients``: every service that is used, in the order in which they were made."""
 
-    def __init__(self, config: AppConfig, told: Told, place: Place = Place()) -> None:
+    def __init__(self, config: AppConfig, told: Told, place: Place = Place(), verdicts: Verdicts | None = None) -> None:
         self._config = config
         self._told = told
         self._place = place
+        self._verdicts = verdicts
         self._services = {node.name: node for node in config.icap_service}
         self._sets = {node.name: node for node in config.icap_set}
         self._chains = {node.name: node for node in config.icap_chain}
@@ -54,7 +56,9 @@ class IcapServices:
 
     def short(self, auditor: Auditor, uri: str) -> Service:
         """The service that an auditor gives by its URI."""
-        return FailPolicy(self.short_client(auditor, uri), on_error=auditor.icap_on_error)
+        client = self.short_client(auditor, uri)
+        kept = self._verdicts.short(client, auditor) if self._verdicts is not None else client
+        return FailPolicy(kept, on_error=auditor.icap_on_error)
 
     def short_client(self, auditor: Auditor, uri: str) -> IcapService:
         key = (auditor.name, uri)
@@ -104,7 +108,8 @@ class IcapServices:
 
     def _repeated(self, node: Node) -> Service:
         client = self.client(node)
-        return Repeat(client, node.repeats) if node.repeats else client
+        kept = self._verdicts.named(client, node) if self._verdicts is not None else client
+        return Repeat(kept, node.repeats) if node.repeats else kept
 
     def _set(self, node: IcapSet, method: IcapMethod) -> Service:
         members = [self._services[name] for name in node.services if method in self._services[name].methods]
@@ -123,13 +128,14 @@ class IcapServices:
 def longest(config: AppConfig) -> Iterator[float]:
     """Seconds that a message may take in the services of each auditor, at the most."""
     nodes = {node.name: node for node in config.icap_service}
+    waits = 1 + PATIENCE if config.verdict_cache is not None else 1
     for auditor in config.auditor:
         if auditor.icap_reqmod_service or auditor.icap_respmod_service:
-            yield auditor.icap_timeout
+            yield auditor.icap_timeout * waits
         for rule in auditor.icap_rules:
             for method in ("REQMOD", "RESPMOD") if rule.scans else ():
                 used = (nodes[name] for name in leaves(config, rule.use, method))
-                yield sum(node.timeout * (1 + node.repeats) for node in used)
+                yield sum(node.timeout * (1 + node.repeats) * waits for node in used)
 
 
 def _tls(node: Node) -> ssl.SSLContext | None:

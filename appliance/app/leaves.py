@@ -6,6 +6,7 @@ from appliance.app.keys import Signers, public_authorities
 from appliance.app.paths import StatePaths
 from appliance.app.ready_clients import ReadyClients
 from appliance.app.shared_leaves import SharedTier
+from appliance.app.verdicts import SealedTier
 from appliance.app.withdrawals import Withdrawals
 from appliance.config.ca import Ca
 from appliance.config.root import AppConfig
@@ -31,6 +32,10 @@ class Leaves:
         self.by_ca = {ca.name: self._cache(ca, self.authorities[ca.name]) for ca in config.ca}
         self.by_tenant = {TenantId(tenant.tenant_id): self.by_ca[tenant.ca] for tenant in config.tenant}
         self.same_key = self._same_key()
+
+    def verdicts(self) -> SealedTier | None:
+        """The tier for the verdicts of scans, in the same store."""
+        return self._shared.verdicts()
 
     def overlap(self, beside: rotation.Others, probe: str, ready: ReadyClients) -> Overlap | None:
         """Who is served by a CA that will follow; see ``rotation.overlap``."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from addons.scanning import Scanning
 from appliance.app.icap_services import IcapServices, Place, Told
+from appliance.app.verdicts import Verdicts
 from appliance.config.auditor import Auditor
 from appliance.config.icap_graph import METHODS
 from appliance.config.root import AppConfig
@@ -18,8 +19,15 @@ from icap.client.standing import State
 class Scanners:
     """One service for each name, and for each auditor and URI, whichever tenants and directions share it."""
 
-    def __init__(self, config: AppConfig, lists: Lists, told: Told, place: Place = Place()) -> None:  # noqa: B008 - it is frozen
-        self._services = IcapServices(config, told, place)
+    def __init__(
+        self,
+        config: AppConfig,
+        lists: Lists,
+        told: Told,
+        place: Place = Place(),  # noqa: B008 - it is frozen
+        verdicts: Verdicts | None = None,
+    ) -> None:
+        self._services = IcapServices(config, told, place, verdicts)
         auditors = {auditor.name: self._scanning(auditor, lists) for auditor in config.auditor}
         self.by_tenant = {TenantId(tenant.tenant_id): auditors[tenant.auditor] for tenant in config.tenant}
         self.clients = self._services.clients

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from appliance.app.paths import StatePaths
 from appliance.app.publishing import publication_of
+from appliance.app.verdicts import SealedTier
 from appliance.config.ca import Ca
 from appliance.config.redis import Redis, read_password
 from appliance.config.root import AppConfig
@@ -46,6 +47,10 @@ class SharedTier:
             self._found, variant=repr((ca.leaf_days, publication_of(ca, authority))).encode(),
             withdrawn=withdrawn,
         )  # fmt: skip
+
+    def verdicts(self) -> SealedTier | None:
+        """Of the same store, and sealed by the same keys, for the verdicts of scans."""
+        return SealedTier(self._store, self._ring) if self._store is not None else None
 
     def start(self) -> None:
         if self._store is not None:

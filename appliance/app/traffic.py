@@ -104,7 +104,9 @@ class Traffic:
         self._metrics.inc("arcus_auth_total", reason.word)
 
     def scan(self, verdict: ScanVerdict) -> None:
-        """One ICAP transaction ended."""
+        """One ICAP transaction ended, or was saved by a verdict that was kept."""
+        if verdict.cached:
+            return
         tally = self._metrics.tally
         tally("arcus_icap_transactions_total", verdict.method, verdict.outcome.value).inc()
         tally("arcus_icap_seconds", verdict.method).observe(verdict.ms / 1000)

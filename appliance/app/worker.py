@@ -40,6 +40,7 @@ from appliance.app.scanners import Scanners
 from appliance.app.sessions import Sessions
 from appliance.app.traffic import Traffic, both
 from appliance.app.upstream import Upstream, certificate_matrix
+from appliance.app.verdicts import Verdicts
 from appliance.app.ways_out import WaysOut
 from appliance.audit.recorder import Recorder
 from appliance.audit.spool import Spool
@@ -126,7 +127,8 @@ class _Build:
         by_tenant = self._per_tenant(lambda auditor: auditor)
         self.sessions = Sessions(config.server, by_tenant, self.clock, seed)
         place = Place(index, worker_count(config))
-        self.scanners = Scanners(config, self.lists, self.traffic.icap_event, place)
+        self.verdicts = Verdicts(config.verdict_cache, self.metrics, self.clock, leaves.verdicts())
+        self.scanners = Scanners(config, self.lists, self.traffic.icap_event, place, self.verdicts)
         self.upstream = Upstream(config, rotation.own(leaves.authorities, beside), self.clock)
         self.grants = self.upstream.grants()
         self.warnings = self.upstream.warnings(self.grants)
@@ -269,6 +271,7 @@ class _Build:
         self.sessions.sample(health)
         health.set("audit_spool", State.UNHEALTHY if full else State.OK, "full" if full else "")
         self.scanners.sample(health)
+        self.verdicts.sample()
 
     def _record(self, notes: TaskNotes) -> None:
         self.recorder.record(notes)
@@ -277,6 +280,7 @@ class _Build:
     async def close(self) -> None:
         self.survey.close()
         await self.scanners.close()
+        await self.verdicts.close()
         await self.leaves.close()
         self.spool.close()
         self.registry.close()

@@ -214,6 +214,9 @@ SCANS = tuple(
         ("headers", _LIST, "Headers of the verdict, a list of name and value."),
         ("scanners", _LIST, "What each scanner behind our own service said, with its milliseconds."),
         ("unscanned", _TEXT, "What of a body that passed the service did not look into: `encrypted`."),
+        ("cached", _FLAG, "The service was not asked: it is what it said of the same body before."),
+        ("age_s", _NUMBER, "Seconds since then."),
+        ("scan_ms", _NUMBER, "Milliseconds that it took then; `ms` is what looking it up took."),
     )
 )
 

@@ -301,5 +301,8 @@ def _scan(scan: ScanVerdict) -> Event:
             "headers": [[printable(name, WORD), printable(value, LINE)] for name, value in scan.headers[:LIST]],
             "scanners": [printable(line, LINE) for line in scan.scanners[:LIST]],
             "unscanned": printable(scan.unscanned, LINE),
+            "cached": scan.cached,
+            "age_s": round(scan.age, 3),
+            "scan_ms": round(scan.scan_ms, 3),
         }
     )

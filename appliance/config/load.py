@@ -18,6 +18,7 @@ from appliance.config.redis_check import check_redis
 from appliance.config.references import check_references
 from appliance.config.root import AppConfig
 from appliance.config.routing import check_routing
+from appliance.config.verdict_check import check_verdicts
 from appliance.config.view import NEEDED, SECTIONS, Findings, View
 from appliance.domain.errors import ConfigError, Problem
 
@@ -73,6 +74,7 @@ def parse(raw: bytes | str, *, file: str, base: Path) -> Loaded:
 _CHECKS = (
     check_references,
     check_routing,
+    check_verdicts,
     check_icap,
     check_exposure,
     check_files,

@@ -21,6 +21,7 @@ from appliance.config.server import Server
 from appliance.config.tenant import Tenant
 from appliance.config.users import UserGroup
 from appliance.config.values import FilePath, Host, Listen, Node, Seconds, Size
+from appliance.config.verdict_cache import VerdictCache
 
 
 class Log(Node):
@@ -141,5 +142,7 @@ class AppConfig(Node):
     """Pages, REST, metrics and health; absent: none of them."""
     audit: Audit = Audit()
     """Where audit records go."""
+    verdict_cache: VerdictCache | None = VerdictCache()
+    """Verdicts of scans are kept; null: every body is scanned."""
     demo_origin: DemoOrigin | None = None
     """A test origin; absent: none is started."""

@@ -45,3 +45,9 @@ class ScanVerdict:
     """What of a message that passes the service did not look into, by its configuration: ``encrypted``."""
     by_body: bool = False
     """The service says that it judges by the body and its Content-Encoding alone."""
+    cached: bool = False
+    """The service was not asked: this is what it said of the same body before."""
+    age: float = 0.0
+    """Seconds since then."""
+    scan_ms: float = 0.0
+    """Milliseconds that it took then."""

@@ -119,6 +119,13 @@ ICAP = (
     Spec("arcus_icap_service_retries_total", _C, ("service",), "Messages sent again because a kept connection was closed."),
     Spec("arcus_icap_service_suspensions_total", _C, ("service",), "Times that failures suspended a service."),
     Spec("arcus_icap_service_probes_total", _C, ("service", "result"), "Checks by test messages: `ok` or a reason."),
+    Spec(
+        "arcus_verdict_cache_total",
+        _C,
+        ("result",),
+        "Bodies looked up: hit, joined, shared, miss, unknown.",
+    ),
+    Spec("arcus_verdict_cache_entries", _G, (), "Verdicts kept in memory."),
     Spec("arcus_icap_not_scanned_total", _C, ("why",), "Bodies passed without a scan, on purpose."),
     Spec("arcus_bodies_held_bytes", _G, ("where",), "Body bytes that wait for a scan or for who takes them: memory, disk."),
     Spec("arcus_bodies_spilled_total", _C, (), "Bodies that went to disk."),

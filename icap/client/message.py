@@ -37,6 +37,10 @@ class Message:
     body: bytes | Body | None = None
     identity: Identity = field(default_factory=Identity)
     task_id: str = ""
+    tenant: str = ""
+    """Whose message it is: whose kept verdicts may be used for it. Never sent."""
+    sha256: str = ""
+    """Of ``body`` in hex, from who has just computed it and hands this very message on; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)

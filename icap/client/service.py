@@ -333,7 +333,7 @@ class IcapService:
             engine=clean_text(headers.first("X-Arcus-Scanner") or istag),
             ms=ms,
             size=length_of(message.body),
-            sha256=await _digest(message.body),
+            sha256=message.sha256 or await _digest(message.body),
             detail=clean_text(detail),
             headers=noted_headers(headers),
             scanners=scanner_lines(headers),

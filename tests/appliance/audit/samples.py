@@ -108,8 +108,12 @@ def _scans() -> list[ScanVerdict]:
             "d4" * 32,
             "first part",
             (("X-Infection-Found", "Type=0; Resolution=2; Threat=Eicar;"),),
-            ("clamd: infected",),
+            ("clamd infected 8.1 ms, Eicar",),
             "encrypted",
+            True,
+            True,
+            12.0,
+            8.5,
         ),
     ]
 
