@@ -1,6 +1,6 @@
 """The generations of a CA: the one that signs, the one that will, and the one that did.
 
-Each has a folder of its own under ``state_dir/ca``, with ``ca.pem`` and ``ca.key``:
+Each has a folder of its own under ``state_dir/ca``, with ``ca.pem`` and ``ca.key``, or ``ca.label`` when the key is in a token:
 
     <name>             the current one; every process that only knows one CA finds it here
     .<name>.next       made or imported for a rotation; clients are to install it before it signs
@@ -20,6 +20,7 @@ from appliance.files import locked, sync, write_whole
 
 CERTIFICATE = "ca.pem"
 KEY = "ca.key"
+LABEL = "ca.label"
 
 
 class Generation(StrEnum):
@@ -53,12 +54,25 @@ class Generations:
     def key(self, generation: Generation) -> Path:
         return self.home(generation) / KEY
 
+    def label(self, generation: Generation) -> str:
+        """That of its key in the token; empty when it is the one of the configuration, or there is no token."""
+        try:
+            return (self.home(generation) / LABEL).read_text().strip()
+        except FileNotFoundError:
+            return ""
+
+    def remember_label(self, generation: Generation, label: str) -> None:
+        """Write down which key it has, unless that is known: the configuration may come to name another. Raises OSError."""
+        with self._locked():
+            if not self.label(generation):
+                write_whole(self.home(generation) / LABEL, label.encode())
+
     def present(self) -> list[Generation]:
         """Those that exist, in the order of ``Generation``."""
         return [each for each in Generation if self.home(each).is_dir()]
 
-    def install(self, generation: Generation, certificates: bytes, key: bytes) -> None:
-        """Put a CA where none is: both files appear at once; no key: it is in a token. Raises GenerationError, OSError."""
+    def install(self, generation: Generation, certificates: bytes, key: bytes, label: str = "") -> None:
+        """Put a CA where none is: its files appear at once; no key: it is in a token. Raises GenerationError, OSError."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._locked():
             self._must_be_free(generation)
@@ -67,6 +81,8 @@ class Generations:
             draft.mkdir(mode=0o700)
             if key:
                 write_whole(draft / KEY, key)
+            if label:
+                write_whole(draft / LABEL, label.encode())
             write_whole(draft / CERTIFICATE, certificates)
             draft.rename(self.home(generation))
             sync(self._directory)

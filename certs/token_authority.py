@@ -5,6 +5,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.domain.clock import Clock, SystemClock
 from appliance.domain.errors import InternalError
@@ -44,6 +45,15 @@ def load_or_create(
             raise AuthorityError(Fault.UNREADABLE, home, f"cannot create the CA: {error.strerror}") from error
         certificate = home / CERTIFICATE
     return load(name, certificate, key, site, clock)
+
+
+def certify(tokens: Tokens, site: TokenSite, seed: nursery.Seed, clock: Clock) -> bytes:
+    """A certificate, in PEM, that the key signs for itself. Raises AuthorityError."""
+    key = open_key(tokens, site)
+    _prove(key, site)
+    if weakness := key_weakness(key):
+        raise AuthorityError(Fault.WEAK, site.module, f"key {site.label!r} of token {site.token} is too weak: {weakness}")
+    return nursery.self_signed(seed, key, clock).public_bytes(Encoding.PEM)
 
 
 def load(name: str, certificate: Path, key: EcTokenKey | RsaTokenKey, site: TokenSite, clock: Clock) -> Authority:

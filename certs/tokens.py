@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,10 @@ class TokenSite:
     pin_file: Path
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What the library reads from the environment, such as SOFTHSM2_CONF."""
+
+    def labelled(self, label: str) -> "TokenSite":
+        """Another key of the same token."""
+        return replace(self, label=label)
 
 
 class Tokens:

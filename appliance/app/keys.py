@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from appliance.app import rotation, untrusted
-from appliance.app.parts import authority
+from appliance.app.parts import authority, token_site
 from appliance.app.paths import StatePaths
 from appliance.app.publishing import publication_of
 from appliance.config.ca import Ca
@@ -13,14 +13,16 @@ from appliance.config.root import AppConfig
 from appliance.domain.clock import Clock, SystemClock
 from appliance.telemetry.health import HealthWriter, State
 from appliance.telemetry.metrics import Metrics
+from certs import token_authority
 from certs.authority import Authority, PublicAuthority, load, load_public
-from certs.generations import Generations
+from certs.generations import Generation, Generations
 from certs.mint import Mint, Seat
 from certs.revocation_folder import RevocationFolder
 from certs.signer import Signer
 from certs.signing import place
 from certs.signing.client import SignerClient
 from certs.signing.wire import Kind
+from certs.token_key import open_key
 from certs.tokens import Tokens
 from certs.withdrawn import Withdrawn
 
@@ -50,12 +52,17 @@ def _seat(ca: Ca, signing: Authority, pki: Path) -> Seat:
 
 def _with_keys(config: AppConfig, ca: Ca, tokens: Tokens) -> list[Authority]:
     """The CA that signs, and those beside it: the next for its first leaves, the previous for the CRL of its last."""
-    place = Generations(StatePaths(config.state_dir).ca, ca.name)
     beside = rotation.others(config)[ca.name]
-    return [
-        authority(config, ca.name, tokens),
-        *(load(ca.name, place.certificate(each), place.key(each), SystemClock()) for each in beside),
-    ]
+    return [authority(config, ca.name, tokens), *(_beside(config, ca, each, tokens) for each in beside)]
+
+
+def _beside(config: AppConfig, ca: Ca, generation: Generation, tokens: Tokens) -> Authority:
+    paths = StatePaths(config.state_dir)
+    place = Generations(paths.ca, ca.name)
+    if ca.pkcs11 is None:
+        return load(ca.name, place.certificate(generation), place.key(generation), SystemClock())
+    site = token_site(ca, ca.pkcs11, paths, generation)
+    return token_authority.load(ca.name, place.certificate(generation), open_key(tokens, site), site, SystemClock())
 
 
 def public_authorities(config: AppConfig) -> dict[str, PublicAuthority]:

@@ -13,6 +13,7 @@ from appliance.config.values import Listen
 from appliance.domain.target import Target
 from certs import token_authority
 from certs.authority import Authority, load_or_create
+from certs.generations import Generation, Generations
 from certs.tokens import Tokens, TokenSite
 
 
@@ -30,7 +31,7 @@ def authorities(config: AppConfig, tokens: Tokens | None = None) -> dict[str, Au
 
 def _authority(ca: Ca, paths: StatePaths, tokens: Tokens) -> Authority:
     if ca.pkcs11 is not None:
-        site = _site(ca.pkcs11)
+        site = token_site(ca, ca.pkcs11, paths)
         return token_authority.load_or_create(paths.ca, ca.name, ca.common_name, ca.validity_days, site, tokens, ca.certificate)
     return load_or_create(
         paths.ca, ca.name, ca.common_name, ca.key, ca.validity_days,
@@ -38,8 +39,10 @@ def _authority(ca: Ca, paths: StatePaths, tokens: Tokens) -> Authority:
     )  # fmt: skip
 
 
-def _site(node: Pkcs11) -> TokenSite:
-    return TokenSite(node.module, node.token, node.label, node.pin_file, node.environment)
+def token_site(ca: Ca, node: Pkcs11, paths: StatePaths, generation: Generation = Generation.CURRENT) -> TokenSite:
+    """Where the key of one generation is: all are in one token, each under a label of its own."""
+    label = "" if ca.certificate is not None else Generations(paths.ca, ca.name).label(generation)
+    return TokenSite(node.module, node.token, label or node.label, node.pin_file, node.environment)
 
 
 def own_listeners(config: AppConfig) -> list[Target]:

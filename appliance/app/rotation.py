@@ -41,7 +41,7 @@ def others(config: AppConfig) -> dict[str, dict[Generation, PublicAuthority]]:
 
 def _others(config: AppConfig, ca: Ca) -> dict[Generation, PublicAuthority]:
     found: dict[Generation, PublicAuthority] = {}
-    if ca.certificate is not None or ca.pkcs11 is not None:
+    if ca.certificate is not None:
         return found
     place = Generations(StatePaths(config.state_dir).ca, ca.name)
     for generation in place.present():

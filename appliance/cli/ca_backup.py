@@ -90,7 +90,7 @@ def restore(
     if as_json:
         unchanged = [_named(ca) for ca in cas if ca not in wanted]
         needs = {
-            ca.name: {"token": ca.token, "label": ca.label, "public_key_sha256": _key_sha256(ca)} for ca in cas if ca.token
+            _named(ca): {"token": ca.token, "label": ca.label, "public_key_sha256": _key_sha256(ca)} for ca in cas if ca.token
         }
         print_json({"restored": [_named(ca) for ca in wanted], "unchanged": unchanged, "needs": needs})
         return
@@ -158,7 +158,7 @@ def _saved(config: "AppConfig") -> Iterator["SavedCa"]:
         for generation in place.present() if _is_ours(ca) else []:
             certificates = place.certificate(generation).read_text()
             key = "" if ca.pkcs11 else place.key(generation).read_text()
-            token, label = (ca.pkcs11.token, ca.pkcs11.label) if ca.pkcs11 else ("", "")
+            token, label = (ca.pkcs11.token, place.label(generation) or ca.pkcs11.label) if ca.pkcs11 else ("", "")
             listed = RevocationFolder.of(config.state_dir / "pki", _first(certificates)).revoked
             revoked = listed.read_text() if listed.exists() else ""
             yield SavedCa(ca.name, generation, certificates, key, revoked, token, label)
@@ -209,7 +209,7 @@ def _install(config: "AppConfig", saved: "SavedCa") -> None:
     from certs.revocation_folder import RevocationFolder
 
     place = Generations(config.state_dir / "ca", saved.name)
-    place.install(Generation(saved.generation), saved.certificates.encode(), saved.key.encode())
+    place.install(Generation(saved.generation), saved.certificates.encode(), saved.key.encode(), saved.label)
     if saved.revoked:
         folder = RevocationFolder.of(config.state_dir / "pki", _first(saved.certificates))
         folder.home.mkdir(mode=0o700, parents=True, exist_ok=True)

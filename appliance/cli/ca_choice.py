@@ -54,8 +54,6 @@ def generations(config: "AppConfig", ca: "Ca") -> "Generations":
     """The generations of a CA that is kept in the state directory. Raises CliError for one whose files are the operator's."""
     from certs.generations import Generations
 
-    if ca.pkcs11 is not None:
-        raise CliError(f"the key of the CA {ca.name!r} is in a token", "use the vendor's tools, and `arcus ca init`")
     if ca.certificate is not None:
         raise CliError(
             f"the CA {ca.name!r} is what certificate and private_key of the configuration say",

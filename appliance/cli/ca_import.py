@@ -49,6 +49,11 @@ def import_(
 
     loaded = load_config(config).config
     ca = of_tenant(loaded, tenant)
+    if ca.pkcs11 is not None:
+        raise CliError(
+            f"the key of the CA {ca.name!r} is in a token",
+            "import it with the vendor's tools; `certificate` names its certificate",
+        )
     place = generations(loaded, ca)
     generation = Generation.NEXT if as_next else Generation.CURRENT
     if generation in place.present():

@@ -23,11 +23,20 @@ class Beside(StrEnum):
 
 
 WhichOption = Annotated[Beside, typer.Option("--generation", metavar="next|previous", help="Which one to delete.")]
+LabelOption = Annotated[str, typer.Option("--label", metavar="LABEL", help="The next key, in the token of the current one.")]
 AnywayOption = Annotated[bool, typer.Option("--anyway", help="Although clients have not accepted the next CA.")]
 
 
+_NO_TOKEN = "the key of this CA is in a file, which has no label", "leave --label out"
+_NO_LABEL = "the key of this CA is in a token", "make the next key there, and give its label with --label"
+
+
 def register(app: typer.Typer) -> None:
-    app.command(epilog=examples("arcus ca rotate -c arcus.yaml --tenant tenant-a"))(rotate)
+    app.command(
+        epilog=examples(
+            "arcus ca rotate -c arcus.yaml --tenant tenant-a", "arcus ca rotate -c arcus.yaml --tenant tenant-a --label ca-2"
+        )
+    )(rotate)
     app.command(
         epilog=examples(
             "arcus ca switch -c arcus.yaml --tenant tenant-a", "arcus ca switch -c arcus.yaml --tenant tenant-a --anyway"
@@ -37,13 +46,15 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=examples("arcus ca drop -c arcus.yaml --tenant tenant-a --generation previous"))(drop)
 
 
-def rotate(config: ConfigOption, tenant: TenantOption, as_json: JsonOption = False) -> None:
+def rotate(config: ConfigOption, tenant: TenantOption, label: LabelOption = "", as_json: JsonOption = False) -> None:
     """Make the CA that will follow the tenant's current one, beside it.
 
     After a restart both are offered to clients, on the portal and by `arcus ca export --generation next`; certificates
     are still signed by the current one. `arcus ca readiness` says which clients accept the next, `arcus ca switch`
-    changes over.
+    changes over. Where the key is in a PKCS #11 token, make the next key there first, with the vendor's tools, and give its
+    label.
     """
+    from appliance.cli.ca_token import install_next
     from appliance.domain.clock import SystemClock
     from certs import nursery
     from certs.generations import Generation
@@ -53,10 +64,15 @@ def rotate(config: ConfigOption, tenant: TenantOption, as_json: JsonOption = Fal
         raise CliError(f"the CA {ca.name!r} does not exist yet", "make it with `arcus ca init`")
     if Generation.NEXT in place.present():
         raise CliError(f"the CA {ca.name!r} has a next one already", "switch to it, or delete it with `arcus ca drop`")
+    if (ca.pkcs11 is not None) is not bool(label):
+        raise CliError(*(_NO_TOKEN if label else _NO_LABEL))
     os.umask(0o077)
     seed = nursery.Seed(_next_name(place, ca), ca.key, ca.validity_days)
     with announced(loaded, ca.name, tenants_of(loaded, ca), "rotated", f"next: {seed.common_name}"):
-        nursery.ensure(place.home(Generation.NEXT), seed, SystemClock())
+        if ca.pkcs11 is None:
+            nursery.ensure(place.home(Generation.NEXT), seed, SystemClock())
+        else:
+            install_next(loaded, ca, ca.pkcs11, label, seed)
     _tell(loaded, ca, place, as_json)
 
 

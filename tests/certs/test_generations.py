@@ -89,3 +89,15 @@ def test_names_that_look_like_generations_do_not_meet(tmp_path: Path) -> None:
     one, other = Generations(tmp_path, "main"), Generations(tmp_path, "main.next")
     homes = [place.home(generation) for place in (one, other) for generation in Generation]
     assert len(set(homes)) == 6
+
+
+def test_c21_a_generation_in_a_token_knows_its_key_wherever_it_goes(tmp_path: Path) -> None:
+    place = Generations(tmp_path / "ca", "main")
+    place.install(CURRENT, b"old certificate", b"")
+    assert (place.label(CURRENT), place.label(NEXT)) == ("", "")
+    assert sorted(each.name for each in place.home(CURRENT).iterdir()) == ["ca.pem"]
+    place.remember_label(CURRENT, "one")
+    place.remember_label(CURRENT, "what the configuration came to say")
+    place.install(NEXT, b"new certificate", b"", "two")
+    place.switch()
+    assert (place.label(CURRENT), place.label(PREVIOUS)) == ("two", "one")

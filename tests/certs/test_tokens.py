@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from appliance.domain.clock import SystemClock
 from appliance.domain.errors import InternalError
 from appliance.domain.reason import Reason
-from certs import token_authority
+from certs import nursery, token_authority
 from certs.authority import Authority, AuthorityError, Fault
 from certs.mint import Mint, Seat
 from certs.profile import LeafProfile
@@ -194,3 +194,16 @@ async def test_c21_a_token_that_is_taken_out_fails_by_name_and_is_found_again(tm
     assert await mint.leaf(ca.fingerprint, LeafProfile.for_host("a.test"))
     assert tokens.trouble == ""
     tokens.close()
+
+
+def test_c21_the_next_ca_is_certified_by_a_sound_key_alone(tmp_path: Path, tokens: Tokens, site: Make) -> None:
+    seed = nursery.Seed("Next Token CA", "token", 365)
+    file = tmp_path / "ca.pem"
+    where = site("p256").labelled("p384")
+    file.write_bytes(token_authority.certify(tokens, where, seed, SystemClock()))
+    ca = token_authority.load("main", file, open_key(tokens, where), where, SystemClock())
+    ca.certificate.verify_directly_issued_by(ca.certificate)
+    for label, fault in (("small", Fault.WEAK), ("none", Fault.NO_KEY), ("loose", Fault.EXPOSED)):
+        with pytest.raises(AuthorityError) as error:
+            token_authority.certify(tokens, site(label), seed, SystemClock())
+        assert error.value.fault is fault

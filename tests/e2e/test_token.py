@@ -1,13 +1,16 @@
 """A CA whose key is in a token, in a running appliance (C21)."""
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.running import Running, base_config, running
+from tests.e2e.running import ROOT, Running, base_config, running
 from tests.e2e.webserver import WebServer, webserver
 from tests.security.memory import held
 from tests.softhsm import MODULE, PIN, SoftHsm
@@ -92,3 +95,40 @@ def test_c21_a_wrong_pin_ends_the_start_and_is_not_told(tmp_path: Path, web: Web
     with pytest.raises(AssertionError, match="does not accept the PIN") as error, running(settings, tmp_path):
         raise RuntimeError("it started")
     assert "wr0ng" not in str(error.value)
+
+
+def command(folder: Path, *words: str) -> dict[str, Any]:
+    """What `arcus ca` said. A process of its own, for it opens the token."""
+    line = [sys.executable, "-m", "appliance.cli", "ca", *words, "-c", str(folder / "arcus.yaml"), "--json"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def test_c21_a_ca_in_a_token_is_replaced_by_another_key_of_it(tmp_path: Path, web: WebServer, hsm: SoftHsm) -> None:
+    hsm.key("ca-next")
+    state, url = tmp_path / "state", f"{web.tls_url}/hello"
+    settings = config(state, web, hsm)
+
+    def trusts(arcus: Running, ca: Path) -> bool:
+        return arcus.curl("--cacert", ca, url, check=False).code == 0
+
+    with running(settings, tmp_path) as arcus:
+        old = tmp_path / "old.pem"
+        old.write_bytes(arcus.ca().read_bytes())
+        assert trusts(arcus, old)
+    made = command(tmp_path, "rotate", "--tenant", "default", "--label", "ca-next")["generations"]
+    assert made["current"]["sha256"] != made["next"]["sha256"]
+    new = tmp_path / "new.pem"
+    new.write_bytes((state / "ca" / ".default.next" / "ca.pem").read_bytes())
+    with running(settings, tmp_path) as arcus:
+        assert (trusts(arcus, old), trusts(arcus, new)) == (True, False), "the current one signs"
+        assert arcus.curl("http://arcus.internal/arcus-ca-2.pem").body == new.read_bytes(), "and the next is offered"
+    command(tmp_path, "switch", "--tenant", "default", "--anyway")
+    for label in ("ca", "ca-next"):  # whatever the configuration still says
+        with running(config(state, web, hsm, label=label), tmp_path) as arcus:
+            assert (trusts(arcus, old), trusts(arcus, new)) == (False, True)
+    command(tmp_path, "rollback", "--tenant", "default")
+    with running(settings, tmp_path) as arcus:
+        assert (trusts(arcus, old), trusts(arcus, new)) == (True, False)
+    assert not list((state / "ca").rglob("ca.key"))

@@ -230,12 +230,13 @@ def test_c21_of_a_ca_in_a_token_the_backup_says_where_its_key_is(
     assert ran.code == 0, ran.err
     sha256 = spki_sha256(x509.load_pem_x509_certificate(certificate))
     assert f"main (current) needs the key 'main-key' in the token 'safe', with the public key sha256 {sha256}" in ran.out
-    assert [(each.name, each.read_bytes()) for each in (state / "ca" / "main").iterdir()] == [("ca.pem", certificate)]
+    files = {each.name: each.read_bytes() for each in (state / "ca" / "main").iterdir()}
+    assert files == {"ca.pem": certificate, "ca.label": b"main-key"}
     assert [each["serial"] for each in json.loads(arcus("ca", "revoked", "-c", config, "--json").out)] == ["abc"]
     typed(PASSPHRASE + "\n")
     again = json.loads(arcus("ca", "restore", "-c", config, "--from", out, "--passphrase-stdin", "--json").out)
     assert (again["restored"], again["unchanged"]) == ([], ["main (current)"])
-    assert again["needs"] == {"main": {"token": "safe", "label": "main-key", "public_key_sha256": sha256}}
+    assert again["needs"] == {"main (current)": {"token": "safe", "label": "main-key", "public_key_sha256": sha256}}
 
 
 @pytest.mark.security
@@ -258,3 +259,11 @@ def test_c21_a_ca_is_not_restored_where_the_configuration_has_its_key_elsewhere(
     ran = arcus("ca", "restore", "-c", config, "--from", file, "--passphrase-stdin")
     assert (ran.code, "the backup has it in a file" in ran.err) == (1, True)
     assert not (tmp_path / "state" / "ca" / "main").exists()
+
+
+def test_c21_the_next_ca_of_a_token_needs_a_key_of_its_own(arcus: Arcus, config: Path, in_token: str) -> None:
+    rotate = ("ca", "rotate", "-c", config, "--tenant", "blue")
+    assert "give its label with --label" in arcus(*rotate).err
+    assert "is the one that signs now" in arcus(*rotate, "--label", "main-key").err
+    config.write_text(in_token)
+    assert "has no label" in arcus(*rotate, "--label", "main-key").err
