@@ -8,9 +8,10 @@ from pathlib import Path
 
 from appliance.config.root import AppConfig
 from appliance.domain.exclusion import MAX_SNAPSHOT, Learned, from_snapshot, to_snapshot
-from appliance.files import stamp, write_whole
+from appliance.files import write_whole
 from appliance.policy.decrypt import compile_lists
 from appliance.policy.exclusions import Exclusions, compile_exclusions
+from appliance.watched import Watched
 
 
 def exclusions(config: AppConfig, draw: Callable[[], float]) -> Exclusions:
@@ -35,34 +36,6 @@ class SnapshotWriter:
         self._written = wanted
 
 
-class SnapshotReader:
-    """Gives the workers' table what the file says, when it has changed. Without a file that can be read nothing is excluded."""
-
-    def __init__(self, path: Path, table: Exclusions) -> None:
-        self._path = path
-        self._table = table
-        self._seen: tuple[int, ...] = ()
-        self.error = ""
-
-    def refresh(self) -> None:
-        seen = stamp(self._path)
-        if not seen:
-            self._seen, self.error = seen, ""
-            self._table.learn(())
-            return
-        if seen == self._seen:
-            return
-        self._seen = seen
-        try:
-            self._table.learn(from_snapshot(self._read()))
-            self.error = ""
-        except (OSError, ValueError) as error:
-            self._table.learn(())
-            self.error = f"the list of exclusions cannot be read: {error}"
-
-    def _read(self) -> bytes:
-        with self._path.open("rb") as file:
-            data = file.read(MAX_SNAPSHOT + 1)
-        if len(data) > MAX_SNAPSHOT:
-            raise ValueError("too large")
-        return data
+def snapshot(path: Path, table: Exclusions) -> Watched[tuple[Learned, ...]]:
+    """What the file says, given to the workers' table. An entry ends by itself, also while a newer list cannot be read."""
+    return Watched(path, from_snapshot, (), MAX_SNAPSHOT, table.learn)

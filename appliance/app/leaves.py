@@ -23,7 +23,7 @@ class Leaves:
     """Raises ConfigError: a CA that cannot be used."""
 
     def __init__(self, config: AppConfig, metrics: Metrics, clock: Clock) -> None:
-        self._config, self._clock = config, clock
+        self._config, self._metrics, self._clock = config, metrics, clock
         self.authorities = public_authorities(config)
         """The CAs that sign now, by name."""
         self.signers = Signers(config, metrics, clock)
@@ -52,7 +52,8 @@ class Leaves:
         """For the heartbeat."""
         self.signers.sample(health)
         self._shared.sample(health)
-        self._withdrawals.sample(health)
+        trouble = self._withdrawals.sample(health)
+        self._metrics.set("arcus_file_unreadable", "revoked", value=int(bool(trouble)))
 
     async def close(self) -> None:
         await self._shared.close()

@@ -1,44 +1,39 @@
 """Which clients have accepted the next CA: told by the admin process, which has the records, to the workers, in a file."""
 
 import json
-import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
-from appliance.files import stamp, write_whole
-
-logger = logging.getLogger(__name__)
+from appliance.files import write_whole
+from appliance.watched import Watched
 
 FILE = "ca-ready.json"
 MAX_CLIENTS = 100_000
-"""Of all CAs together; the file then has 2 MB."""
+"""Of all CAs together; the file then has 2 MB, or 5 with the longest addresses."""
+MAX_FILE: Final = 8 * 1024 * 1024
 
 
 class ReadyClients:
-    """A worker's view. ``directory``: ``state_dir/run``. Without a file, or with one that cannot be read, nobody is ready."""
+    """A worker's view. ``directory``: ``state_dir/run``. Without a file nobody is ready."""
 
     def __init__(self, directory: Path) -> None:
-        self._file = directory / FILE
-        self._seen: tuple[int, ...] = ()
-        self._known: Mapping[str, frozenset[str]] = {}
+        self.file = Watched(directory / FILE, _parse, _NOBODY, MAX_FILE)
 
     def knows(self, fingerprint: str, ip: str) -> bool:
-        return ip in self._known.get(fingerprint, frozenset())
-
-    def sample(self) -> None:
-        """For the heartbeat: read the file again when it was replaced."""
-        seen = stamp(self._file)
-        if seen != self._seen:
-            self._seen, self._known = seen, _read(self._file) if seen else {}
+        return ip in self.file.value.get(fingerprint, frozenset())
 
 
-def _read(file: Path) -> dict[str, frozenset[str]]:
+_NOBODY: Final[Mapping[str, frozenset[str]]] = {}
+
+
+def _parse(data: bytes) -> Mapping[str, frozenset[str]]:
+    """By fingerprint of the CA. Raises ValueError."""
     try:
-        document = json.loads(file.read_bytes())
+        document = json.loads(data)
         return {str(fingerprint): frozenset(map(str, ips)) for fingerprint, ips in document.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        logger.error("the list of clients that accept the next CA cannot be read", extra={"error": str(error)})
-        return {}
+    except (AttributeError, TypeError, RecursionError) as error:
+        raise ValueError(f"no list of clients: {error}") from error
 
 
 def tell(directory: Path, ready: Mapping[str, Iterable[str]]) -> None:

@@ -78,7 +78,8 @@ class _Process:
         self.metrics.set("arcus_signer_remembered", value=len(self._desk))
         self.metrics.set("arcus_signer_connections_active", value=self.server.connections)
         self._publisher.sample(health)
-        self._withdrawals.sample(health)
+        trouble = self._withdrawals.sample(health)
+        self.metrics.set("arcus_file_unreadable", "revoked", value=int(bool(trouble)))
         health.set("tokens", State.UNHEALTHY if self._tokens.trouble else State.OK, self._tokens.trouble)
         health.set("memory", State.OK, self._not_locked or "locked")
 

@@ -20,9 +20,10 @@ class Withdrawals:
             self.by_ca[fingerprint] = Withdrawn(RevocationFolder.of(root, fingerprint).revoked)
         return self.by_ca[fingerprint]
 
-    def sample(self, health: HealthWriter) -> None:
-        """For the heartbeat: read what was replaced."""
+    def sample(self, health: HealthWriter) -> str:
+        """For the heartbeat: read what was replaced. What cannot be read, and why; empty when all of it can."""
         for each in self.by_ca.values():
-            each.refresh()
+            each.look()
         trouble = next((each.trouble for each in self.by_ca.values() if each.trouble), "")
         health.set("revoked leaves", State.DEGRADED if trouble else State.OK, trouble)
+        return trouble

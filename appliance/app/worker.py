@@ -24,7 +24,7 @@ from addons.upstream_tls import UpstreamTls
 from appliance.app import rotation
 from appliance.app.beat import Heartbeat
 from appliance.app.client_certificates import presenting, sample
-from appliance.app.exclusions import SnapshotReader, exclusions
+from appliance.app.exclusions import exclusions, snapshot
 from appliance.app.gauges import Gauges, Watched
 from appliance.app.held_bodies import held_bodies
 from appliance.app.icap_services import Place, longest
@@ -121,7 +121,7 @@ class _Build:
         )
         self.exclusions = exclusions(config, random.random)
         self.presenting = presenting(config, self.exclusions, self.clock)
-        self.learned = SnapshotReader(paths.exclusions, self.exclusions)
+        self.learned = snapshot(paths.exclusions, self.exclusions)
         self.room = held_bodies(config.held_bodies, paths)
         self.auditors = {auditor.name: auditor for auditor in config.auditor}
         by_tenant = self._per_tenant(lambda auditor: auditor)
@@ -264,10 +264,11 @@ class _Build:
         self.gauges.sample()
         self.leaves.sample(health)
         self.publisher.sample(health)
-        self.ready.sample()
         sample(self.presenting.identities.values(), health, self.clock.now())
-        self.learned.refresh()
-        health.set("exclusions", State.DEGRADED if self.learned.error else State.OK, self.learned.error)
+        for name, file in (("exclusions", self.learned), ("ca_ready", self.ready.file)):
+            file.look()
+            health.set(name, State.DEGRADED if file.trouble else State.OK, file.trouble)
+            self.metrics.set("arcus_file_unreadable", name, value=int(bool(file.trouble)))
         self.sessions.sample(health)
         health.set("audit_spool", State.UNHEALTHY if full else State.OK, "full" if full else "")
         self.scanners.sample(health)

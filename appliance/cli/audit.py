@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, table
+from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_table
 from appliance.domain.text import printable
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def query(config: ConfigOption, text: Query = "", limit: Limit = 100, tenant: Te
     if as_json:
         _print_lines(events)
     else:
-        print(table(HEADINGS, map(_row, events)))
+        print_table(HEADINGS, map(_row, events), "no events match" if text or tenant else "no events yet")
 
 
 @app.command(epilog=examples("arcus audit tail -c arcus.yaml", "arcus audit tail 'action: block' -c arcus.yaml --json"))

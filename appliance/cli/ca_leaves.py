@@ -41,7 +41,7 @@ def leaves(
     for each in found:
         print(f"{each.serial}  {each.issuer}  {', '.join(each.names)}\n  sha256 {each.sha256}")
     if not found:
-        print("none")
+        print("no certificates remembered" + (" that fit" if host or sha256 else ""))
 
 
 def _plain(notes: Any) -> dict[str, Any]:

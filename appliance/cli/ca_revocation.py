@@ -8,7 +8,7 @@ import typer
 
 from appliance.cli.acting import announced
 from appliance.cli.ca_choice import TenantOption, load_certificate, of_tenant, tenants_of
-from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json, table
+from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json, print_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +87,7 @@ def revoked(config: ConfigOption, tenant: TenantOption = "default", as_json: Jso
         print_json([{"serial": f"{each.serial:x}", "at": each.at, "reason": each.reason} for each in entries])
         return
     rows = [(f"{each.serial:x}", _time(each.at), each.reason) for each in entries]
-    print(table(("serial", "revoked at", "reason"), rows))
+    print_table(("serial", "revoked at", "reason"), rows, f"no certificate of tenant {tenant} is revoked")
 
 
 def _time(at: int) -> str:

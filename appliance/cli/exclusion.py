@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from appliance.cli.acting import actor
-from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json, table
+from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json, print_table
 
 if TYPE_CHECKING:
     from appliance.domain.learning import Record
@@ -46,7 +46,7 @@ def show(
     if as_json:
         print_json([_as_dict(record) for record in records])
     else:
-        print(table(HEADINGS, map(_row, records), width=80))
+        print_table(HEADINGS, map(_row, records), f"no exclusions{f' of tenant {tenant}' if tenant else ''}", width=80)
 
 
 @app.command(epilog=examples("arcus exclusion approve 01k9zq3v5m8x2t7h4n6p0r1s2d -c arcus.yaml"))
@@ -137,7 +137,8 @@ def _show_shipped(as_json: bool) -> None:
     if as_json:
         print_json([asdict(entry) for entry in entries])
     else:
-        print(table(("HOST", "GROUP", "REASON"), ((each.host, each.group, each.reason) for each in entries), width=100))
+        rows = ((each.host, each.group, each.reason) for each in entries)
+        print_table(("HOST", "GROUP", "REASON"), rows, "no hosts are shipped", width=100)
 
 
 def _as_dict(record: "Record") -> dict[str, object]:

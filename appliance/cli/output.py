@@ -49,6 +49,12 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], width: int 
     return "\n".join("  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in cells)
 
 
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str, width: int = 60) -> None:
+    """A table, or the sentence that there is nothing to show."""
+    found = list(rows)
+    print(table(headings, found, width) if found else empty)
+
+
 def examples(*lines: str) -> str:
     """An epilog. Click keeps the lines of a paragraph that begins with a backspace."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)

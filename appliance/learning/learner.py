@@ -16,6 +16,8 @@ from appliance.storage.exclusions import learned
 logger = logging.getLogger(__name__)
 
 PRUNE_EVERY: Final = 600.0
+PRUNE_ROWS: Final = 10_000
+"""New observations after which the tables are pruned at once: they never have many more rows than the store keeps."""
 POLICY: Final = Actor("policy")
 RETEST: Final = Actor("retest")
 EXPIRY: Final = Actor("expiry")
@@ -37,6 +39,7 @@ class Learner:
         """Keys with new refusals; None: not known, look at all."""
         self._accepted: dict[Place, float] = {}
         self._pruned = 0.0
+        self._added = 0
 
     def observe(self, events: Iterable[Event]) -> None:
         """Take in audit events of tenants that learn. The same event a second time changes nothing."""
@@ -45,6 +48,7 @@ class Learner:
         acceptances = [found for event in learning if (found := acceptance(event)) is not None]
         self._store.observe(refusals, acceptances)
         with self._lock:
+            self._added += len(refusals) + len(acceptances)
             if self._changed is not None:
                 self._changed |= {each.key for each in refusals}
             for found in acceptances:
@@ -61,15 +65,20 @@ class Learner:
             period = max((rules.learning.period for rules in self._tenants.values()), default=0.0)
             for key in self._store.suspects(now - period) if changed is None else changed:
                 self._consider(key, now)
-            if now - self._pruned >= PRUNE_EVERY:
-                self._store.prune(now)
-                self._pruned = now
+            if now - self._pruned >= PRUNE_EVERY or self._added >= PRUNE_ROWS:
+                self._prune(now)
             return tuple(learned(each) for each in self._store.standing() if each.state is State.ACTIVE)
         except OSError:
             with self._lock:
                 self._changed = None
                 self._accepted = accepted | self._accepted
             raise
+
+    def _prune(self, now: float) -> None:
+        with self._lock:
+            self._added = 0
+        self._store.prune(now)
+        self._pruned = now
 
     def _learns(self, tenant: object) -> bool:
         rules = self._tenants.get(tenant) if isinstance(tenant, str) else None

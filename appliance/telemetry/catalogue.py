@@ -59,6 +59,12 @@ TLS = (
     Spec("arcus_tls_failures_total", _C, ("side", "category"), "Tasks that a failure of TLS ended, by side and category."),
     Spec("arcus_ca_expiry_timestamp_seconds", _G, ("ca", "generation"), "When a CA, or a CA above it, ends.", mode="livemax"),
     Spec("arcus_exclusions_active", _G, (), "Exclusions that hold because they were learned or added by a person."),
+    Spec(
+        "arcus_file_unreadable",
+        _G,
+        ("file",),
+        "1 while a file between our processes cannot be read (`exclusions`, `ca_ready`, `revoked`); what it said before holds.",
+    ),
     Spec("arcus_upstream_chains_total", _C, ("result",), "Chains that servers did not send whole: `completed` or `failed`."),
     Spec("arcus_revocation_total", _C, ("way", "result"), "Certificates asked about, by `ocsp` or `crl`."),
     Spec("arcus_ca_clients", _G, ("ca", "state"), "Clients of a CA with a next one: `ready` or `missing`.", mode="livemax"),

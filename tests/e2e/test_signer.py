@@ -160,7 +160,7 @@ def test_tls_15_the_leaves_that_clients_are_shown_can_be_looked_up(arcus: Runnin
     (one,) = json.loads(found("--host", "shared.test", "--json"))
     assert (one["serial"], one["names"]) == (f"{shown.serial_number:x}", ["shared.test"])
     assert one["serial"] in found("--sha256", one["sha256"].upper())
-    assert found("--host", "nobody.test") == "none\n"
+    assert found("--host", "nobody.test") == "no certificates remembered that fit\n"
 
 
 def test_err_12_sigterm_waits_for_the_workers(tmp_path: Path) -> None:

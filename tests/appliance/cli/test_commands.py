@@ -217,3 +217,22 @@ def test_rds_07_the_key_of_the_shared_tier_is_rotated(arcus: Arcus, config: Path
     assert [before[0], told["identifier"], before[1]] == [after[0], after[1].split()[0], after[2]]
     assert arcus("redis", "rotate-key", "-c", config, "--keep", "0").out.startswith(f"{file}: sealing with")
     assert len(file.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (("audit", "query"), "no events yet"),
+        (("audit", "query", "blocked: true"), "no events match"),
+        (("exclusion", "list"), "no exclusions"),
+        (("exclusion", "list", "--tenant", "blue"), "no exclusions of tenant blue"),
+        (("ca", "revoked", "--tenant", "blue"), "no certificate of tenant blue is revoked"),
+    ],
+)
+def test_lists_without_anything_say_so(arcus: Arcus, config: Path, command: tuple[str, ...], sentence: str) -> None:
+    assert arcus("ca", "init", "-c", config).code == 0
+    SqliteStore(config.parent / "state" / "audit.db").close()
+    ran = arcus(*command, "-c", config)
+    assert (ran.code, ran.out, ran.err) == (0, f"{sentence}\n", "")
+    ran = arcus(*command, "-c", config, "--json")
+    assert ran.out in ("[]\n", ""), "for programs an empty list is one"

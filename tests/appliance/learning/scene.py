@@ -29,6 +29,7 @@ RULES = Learning(mode="apply", clients=3, failures=5, period=86_400, spread=600,
 class Scene:
     def __init__(self, store: SqliteStore, rules: dict[str, Learning], vetoes: dict[str, str]) -> None:
         self.clock = ManualClock(1_760_000_000.0)
+        self.database = store
         self.store = ExclusionStore(store)
         tenants = {name: TenantRules(each, lambda host: vetoes.get(host, "")) for name, each in rules.items()}
         book = Book(self.store, tenants, self.clock)

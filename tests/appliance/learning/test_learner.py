@@ -334,3 +334,22 @@ def test_d5_a_flood_of_one_tenant_or_client_pushes_out_nothing_of_others(
         found = [place.store.evidence(Key(tenant, HOST, APP, Kind.PINNED), 0.0).clients for tenant in ("a", "b")]
         assert found == [THREE, THREE]
         assert len(place.store.suspects(0.0)) <= 60
+
+
+def test_d5_many_observations_are_pruned_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only every ten minutes: within that time clients could fill the disk."""
+    monkeypatch.setattr("appliance.learning.learner.PRUNE_ROWS", 100)
+    monkeypatch.setattr("appliance.storage.exclusions.REFUSALS", 50)
+    with scene(tmp_path) as place:
+        place.learner.tick()
+
+        def kept() -> int:
+            with place.database.reading() as connection:
+                return int(connection.exec_driver_sql("SELECT count(*) FROM tls_refusals").scalar_one())
+
+        place.see(*(place.refused(f"10.1.{n}.1", host=f"h{n}.test") for n in range(99)))
+        assert kept() == 99, "at the next observation"
+        place.see(place.refused("10.2.0.1"))
+        assert kept() == 50
+        place.see(*(place.refused(f"10.3.{n}.1", host=f"h{n}.test") for n in range(99)))
+        assert kept() == 149
