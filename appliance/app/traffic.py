@@ -1,5 +1,6 @@
 """What happened, counted: the worker's events as metrics."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 
@@ -12,6 +13,9 @@ from appliance.domain.verdict import ScanVerdict
 from appliance.telemetry.metrics import Metrics
 from icap.client import ServiceEvent
 
+logger = logging.getLogger(__name__)
+
+_ICAP_LEVELS = {"up": logging.INFO, "healthy": logging.INFO, "suspended": logging.WARNING, "down": logging.WARNING}
 STEPS_EVERY = 16
 """A task has some six steps, and a histogram costs more than all its other metrics: one task in sixteen is enough."""
 _OTHER_LIMITS = frozenset(
@@ -115,7 +119,9 @@ class Traffic:
             tally("arcus_icap_errors_total", verdict.reason.word).inc()
 
     def icap_event(self, event: ServiceEvent) -> None:
-        """A service came up or was suspended."""
+        """A service came up, or is not used for a while."""
+        if (level := _ICAP_LEVELS.get(event.kind)) is not None:
+            logger.log(level, "ICAP service", extra={"service": event.service, "state": event.kind, "detail": event.detail})
         if event.kind == "suspended":
             self._metrics.inc("arcus_icap_errors_total", "suspended")
 

@@ -225,5 +225,8 @@ class Connection(asyncio.Protocol):
             self._timer = self._loop.call_at(self._next_check(now, moving), self._check_time)
 
     def _next_check(self, now: float, moving: bool) -> float:
-        quiet_until = (self._progress if moving else now) + self._stall
-        return min(self._deadline, quiet_until, self._progress + self._first_byte)
+        """Always later than ``now``: what is due now has been decided."""
+        if moving:
+            return min(self._deadline, self._progress + self._stall)
+        # it may begin to move, and then come to a stand again
+        return min(self._deadline, self._progress + self._first_byte, now + self._stall)

@@ -5,6 +5,7 @@ death would leave the others with an old answer, and two small messages in half 
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +14,8 @@ from appliance.domain.errors import ScanError
 from appliance.domain.reason import Reason
 from icap.client.probe import Health
 from icap.client.standing import Standing, State
+
+logger = logging.getLogger(__name__)
 
 JITTER: Final = 0.1
 """Share of the interval by which it is longer or shorter, so that workers and nodes do not ask at once."""
@@ -66,8 +69,7 @@ class Prober:
         if health.transient and self._standing.state is State.UP:
             await asyncio.sleep(SECOND_LOOK)
             health = await self._ask()
-        if health.reason is not Reason.ICAP_OVERLOAD:  # it has enough to do: nothing that it could be told by
-            self._standing.judged(health)
+        self._standing.judged(health)
 
     async def _ask(self) -> Health:
         try:
@@ -78,6 +80,9 @@ class Prober:
             return Health(False, f"no answer to the test messages within {seconds}", reason=Reason.ICAP_TIMEOUT)
         except ScanError as error:
             return Health(False, str(error), reason=error.reason)
+        except Exception as error:  # a fault of ours: who is not checked any more must not stay up
+            logger.exception("the check of an ICAP service failed")
+            return Health(False, f"the check failed: {type(error).__name__}", reason=Reason.INTERNAL_ERROR)
 
     async def _pause(self) -> None:
         if self._standing.state is State.UP:

@@ -110,9 +110,11 @@ class Standing:
             self._tell("up")
 
     def judged(self, health: Health) -> None:
-        """A check has ended. What it says holds until the next."""
-        before, self._health = self._health, health
+        """A check has ended. What it says holds until the next; that the service has too much to do says nothing."""
         self._stats.probes["ok" if health.ok else health.reason.word] += 1
+        if health.reason is Reason.ICAP_OVERLOAD:
+            return
+        before, self._health = self._health, health
         if health.ok:
             self.recovered()
         if before is None or before.ok != health.ok:

@@ -8,9 +8,11 @@ import pytest
 from appliance.domain.clock import ManualClock
 from appliance.domain.verdict import Outcome
 from icap.client import IcapService, ServiceEvent, Tuning
-from icap.client.probe import EICAR
-from icap.client.prober import Rhythm
-from icap.client.standing import State
+from icap.client.breaker import Breaker
+from icap.client.probe import EICAR, Health
+from icap.client.prober import Prober, Rhythm
+from icap.client.standing import Standing, State
+from icap.client.stats import ServiceStats
 from tests.icap.client.messages import download, told
 from tests.icap.client.peer import NO_CONTENT, OPTIONS, Talk, scripted
 from tests.icap.client.test_service import INFECTED, PAGE, modified
@@ -199,3 +201,19 @@ async def test_icap_c22_a_service_that_is_no_scanner_is_greeted_only() -> None:
         assert (greeting.ok, service.standing.state) == (True, State.UP)
         assert told(await service.adapt(download(EICAR))) == (Outcome.CLEAN, "ok")
         await service.close()
+
+
+async def test_icap_c22_a_check_that_breaks_is_one_that_failed(caplog: pytest.LogCaptureFixture) -> None:
+    """A fault of ours must not leave a service up that nobody checks any more."""
+
+    async def check() -> Health:
+        raise RuntimeError("ours")
+
+    breaker = Breaker(3, 30.0, 3600.0, ManualClock())
+    standing = Standing(breaker, ServiceStats(), lambda kind, detail="", /: None, checked=True)
+    prober = Prober(check, standing, RARELY, lambda: 0.5)
+    prober.start()
+    await _until(lambda: standing.state is State.DOWN)
+    await prober.close()
+    assert standing.detail == "the check failed: RuntimeError"
+    assert "the check of an ICAP service failed" in caplog.text
