@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check features bench bench-tls grade lock fmt clean
+.PHONY: help run test check features bench bench-icap bench-tls grade lock fmt clean
 
 help:  ## What can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -28,6 +28,10 @@ features: test  ## Which feature rows have a passing test; writes docs/features.
 bench:  ## Side by side with stock mitmdump and squid; writes bench/results.md
 	@scripts/bootstrap test
 	$(PY) -m bench $(ARGS)
+
+bench-icap:  ## Our ICAP server beside c-icap, each with clamd; writes bench/icap-results.md
+	@scripts/bootstrap test
+	$(PY) -m bench.icap $(ARGS)
 
 bench-tls:  ## Bad certificates and TLS parameters behind Arcus, mitmdump and squid; writes bench/tls-results.md
 	@scripts/bootstrap test

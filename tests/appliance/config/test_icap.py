@@ -65,6 +65,7 @@ def test_c6_services_sets_chains_and_rules() -> None:
         ("methods: [REQMOD]", "methods: []", "icap_service[upload].methods", "at least 1 item"),
         ("methods: [REQMOD]", "methods: [OPTIONS]", "icap_service[upload].methods[0]", "unknown value 'OPTIONS'"),
         ("methods: [REQMOD]", "tls_ca: ca.pem", "icap_service[upload]", "tls_ca is for icaps: URIs"),
+        ("methods: [REQMOD]", "tls_certificate: c.pem", "icap_service[upload]", "tls_certificate is for icaps: URIs"),
         ("methods: [REQMOD]", "health: {interval: 0}", "icap_service[upload].health.interval", "greater than or equal to 0.1"),
         ("methods: [REQMOD]", "repeats: 4", "icap_service[upload].repeats", "less than or equal to 3"),
         ("methods: [REQMOD]", "on_overload: force", "icap_service[upload].on_overload", "one of wait, block, bypass"),
@@ -74,6 +75,18 @@ def test_c6_each_mistake_is_told_with_its_place(old: str, new: str, line: str, w
     assert old in SERVICES
     found = problems(services=SERVICES.replace(old, new, 1))
     assert any(f": {line}: " in each and words in each and each.startswith("x.yaml:") for each in found), found
+
+
+def test_an_icap_clients_certificate_needs_its_key() -> None:
+    """Both are looked into, so that a service is not refused by a file that was never there."""
+    tls = SERVICES.replace("icap://", "icaps://", 1)
+    given = tls.replace("name: ", "tls_certificate: none.pem, name: ", 1)
+    assert any("tls_certificate is given without tls_private_key" in each for each in problems(services=given)), problems(
+        services=given
+    )
+    both = tls.replace("name: ", "tls_certificate: none.pem, tls_private_key: none.pem, name: ", 1)
+    found = problems(services=both)
+    assert any("tls_certificate: " in each and "cannot be read" in each for each in found), found
 
 
 def test_c6_a_circle_through_several_chains() -> None:
