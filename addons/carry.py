@@ -5,10 +5,8 @@ from typing import Protocol, cast
 
 from mitmproxy.connection import Client, Server
 from mitmproxy.http import Headers, HTTPFlow, Response
-from OpenSSL import SSL
 
 from appliance.domain.notes import ConnNotes, TaskNotes
-from appliance.domain.reason import Reason
 from appliance.domain.target import parse_authority
 
 _TASK = "arcus.task"
@@ -109,21 +107,8 @@ def _not_bypassed(_side: str) -> Callable[[bytes], bytes]:
     raise AssertionError("a body over the limit is refused")
 
 
-class HandshakeCount(Protocol):
-    """Told of each TLS handshake: ``side`` is ``client`` or ``server``."""
-
-    def __call__(self, side: str, reason: Reason, seconds: float) -> None: ...
-
-
 def drop_fields(headers: Headers, names: frozenset[bytes]) -> None:
     """Remove fields by their lower-case names in one pass: mitmproxy's own look-up walks and decodes all, for each name."""
     kept = tuple(field for field in headers.fields if field[0].lower() not in names)
     if len(kept) != len(headers.fields):
         headers.fields = kept
-
-
-def resumed(connection: SSL.Connection | None) -> bool:
-    """Whether a handshake resumed an earlier session. pyOpenSSL has the call in its binding, but no method for it."""
-    if connection is None:
-        return False
-    return bool(vars(SSL)["_lib"].SSL_session_reused(vars(connection)["_ssl"]))

@@ -6,19 +6,18 @@ from typing import cast
 from mitmproxy import connection
 from mitmproxy.tls import TlsData
 
+from addons import tls_notes
 from addons.blame import client_tls_reason
-from addons.carry import HandshakeCount, conn_of, resumed
+from addons.carry import conn_of
 from addons.likeness import leaf_profile
 from addons.overlap import Overlap
-from addons.tls_session import agreed
+from addons.tls_session import HandshakeCount, agreed
 from appliance.domain.clock import Clock
 from appliance.domain.ids import TenantId
 from appliance.domain.notes import ConnNotes, TlsNotes
 from appliance.domain.reason import Reason
 from appliance.domain.tls_failure import plain_error
-from certs.authority import PublicAuthority
 from certs.cache import Leaf, LeafCache
-from certs.describe import describe
 from certs.profile import LeafProfile
 from certs.server_context import DEFAULT_FLOOR, ClientFloor
 from certs.tickets import Tickets, scope_of
@@ -82,7 +81,7 @@ class Forge:
         client = cast(connection.Client, data.conn)
         conn = conn_of(client)
         tenant, floor = conn.tenant or TenantId(""), self._floors(conn)
-        conn.client_tls = notes = _shown(client.sni or "", leaf, cache.authority, self._clock.now())
+        conn.client_tls = notes = tls_notes.before_client(client.sni or "", leaf, cache.authority, self._clock.now())
         notes.action = UNTRUSTED_CA if cache is self._untrusted.get(tenant) else ""
         scope = scope_of(tenant, notes.ca_sha256, profile, floor, cache.withdrawn.mark)
         data.ssl_conn = self._tickets.connection(leaf.context.at(floor), scope, conn.hello.ticket if conn.hello else b"")
@@ -97,7 +96,7 @@ class Forge:
     def tls_established_client(self, data: TlsData) -> None:
         notes = conn_of(cast(connection.Client, data.conn)).client_tls
         if notes is not None:
-            _describe_session(notes, data)
+            tls_notes.add_agreed(notes, data)
             notes.done = self._clock.now()
             self._count("client", Reason.OK, self._clock.now() - notes.begun)
 
@@ -107,18 +106,3 @@ class Forge:
         conn.client_tls.error = error = plain_error(data.conn.error or "handshake failed")
         conn.client_tls.version, conn.client_tls.cipher = agreed(data.ssl_conn)
         self._count("client", client_tls_reason(error), 0.0)
-
-
-def _shown(sni: str, leaf: Leaf, authority: PublicAuthority, now: float) -> TlsNotes:
-    """What the client is about to see, by fingerprint."""
-    certificate = describe(leaf.certificate)
-    chain = (certificate.sha256, *(describe(each).sha256 for each in authority.sent_chain))
-    ca = describe(authority.certificate).sha256
-    return TlsNotes(sni=sni, certificate=certificate, chain_sha256=chain, ca_sha256=ca, begun=now)
-
-
-def _describe_session(notes: TlsNotes, data: TlsData) -> None:
-    notes.version = data.conn.tls_version or ""
-    notes.cipher = data.conn.cipher or ""
-    notes.alpn = (data.conn.alpn or b"").decode("ascii", "replace")
-    notes.resumed = resumed(data.ssl_conn)

@@ -1,6 +1,11 @@
 """What OpenSSL knows of a session, also of one whose handshake has failed."""
 
+from typing import Protocol
+
 from OpenSSL import SSL
+
+from appliance.domain.reason import Reason
+from certs.upstream_sessions import is_resumed
 
 
 def agreed(connection: SSL.Connection | None) -> tuple[str, str]:
@@ -19,3 +24,14 @@ def server_asked(connection: SSL.Connection | None) -> bool:
 def presented(connection: SSL.Connection | None) -> str:
     """The fingerprint of the certificate that the server got from us; empty when it got none."""
     return str(getattr(connection.get_app_data(), "presented", "")) if connection is not None else ""
+
+
+def resumed(connection: SSL.Connection | None) -> bool:
+    """Whether the handshake resumed an earlier session. False without a connection."""
+    return connection is not None and is_resumed(connection)
+
+
+class HandshakeCount(Protocol):
+    """Told of each TLS handshake: ``side`` is ``client`` or ``server``."""
+
+    def __call__(self, side: str, reason: Reason, seconds: float) -> None: ...

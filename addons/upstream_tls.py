@@ -1,24 +1,23 @@
 """TLS towards the server: verified against the tenant's trust, and named when it is not good."""
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping
 from typing import cast
 
-from cryptography import x509
 from mitmproxy import connection
 from mitmproxy.tls import TlsData
 from OpenSSL import SSL
 
+from addons import tls_notes
 from addons.aftercare import Aftercare
-from addons.carry import HandshakeCount, conn_of, resumed, verified_name
+from addons.carry import conn_of, verified_name
 from addons.presenting import Presenting
-from addons.tls_session import agreed, presented, server_asked
+from addons.tls_session import HandshakeCount
 from addons.tolerance import Matrices, Tolerance
 from appliance.domain.ids import TenantId
 from appliance.domain.notes import ConnNotes, TlsNotes
 from appliance.domain.reason import Reason
 from appliance.domain.target import normalise_host
 from appliance.domain.tls_failure import TlsFailure, plain_error, server_category
-from certs.describe import describe
 from certs.trust import UpstreamTrust, accepted
 from certs.verification import Verification, sent_chain
 
@@ -58,7 +57,7 @@ class UpstreamTls:
     def tls_established_server(self, data: TlsData) -> Awaitable[None] | None:
         """Verified, unless something is left to be found out that takes a look elsewhere."""
         conn = conn_of(data.context.client)
-        notes = conn.server_tls = _notes(data)
+        notes = conn.server_tls = tls_notes.with_server(data)
         self._unanswered(conn, data, notes)
         care = self._aftercare.get(conn.tenant or TenantId(""))
         if care is not None and data.ssl_conn is not None and care.wanted(data.ssl_conn):
@@ -83,7 +82,7 @@ class UpstreamTls:
     def tls_failed_server(self, data: TlsData) -> None:
         """Name the cause, where the request that follows finds it: in the connection's error."""
         conn = conn_of(data.context.client)
-        notes = conn.server_tls = _notes(data)
+        notes = conn.server_tls = tls_notes.with_server(data)
         reason, detail = self._cause(conn, data, notes)
         notes.verify = notes.error = f"{reason.word}: {detail}"
         data.conn.error = notes.error
@@ -100,7 +99,7 @@ class UpstreamTls:
         if data.ssl_conn is None:
             return Reason.UPSTREAM_TLS_FAILED, notes.error
         verdict = self._trusts[conn.tenant or TenantId("")].verdict(data.ssl_conn, error)
-        _describe_chain(notes, sent_chain(data.ssl_conn))
+        tls_notes.describe_chain(notes, sent_chain(data.ssl_conn))
         _tolerance(data.ssl_conn).refused(notes, verdict)
         if server_category(notes) is TlsFailure.MTLS:
             self._unanswered(conn, data, notes)
@@ -116,29 +115,6 @@ def _offers(client: connection.Client, http2: bool) -> list[bytes]:
         # offered nothing else, it would refuse the handshake (RFC 7301 section 3.2).
         return [b"h2", b"http/1.1"] if client.alpn == b"h2" else [client.alpn]
     return offered or [b"http/1.1"]
-
-
-def _notes(data: TlsData) -> TlsNotes:
-    server = data.conn
-    version, cipher = agreed(data.ssl_conn)
-    notes = TlsNotes(
-        version=version,
-        cipher=cipher,
-        alpn=(server.alpn or b"").decode("ascii", "replace"),
-        sni=server.sni or "",
-        resumed=resumed(data.ssl_conn),
-        asked_certificate=server_asked(data.ssl_conn),
-        presented_sha256=presented(data.ssl_conn),
-    )
-    _describe_chain(notes, [cert.to_cryptography() for cert in server.certificate_list])
-    return notes
-
-
-def _describe_chain(notes: TlsNotes, chain: Sequence[x509.Certificate]) -> None:
-    if chain:
-        described = [describe(certificate) for certificate in chain[:10]]
-        notes.certificate = described[0]
-        notes.chain_sha256 = tuple(each.sha256 for each in described)
 
 
 def _verification(ssl_conn: SSL.Connection) -> Verification:
