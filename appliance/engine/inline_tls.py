@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.proxy import commands, events, layer
 
+from appliance.engine.http.layer import StrictHttpLayer
 from appliance.engine.tls_side import TlsSide
 
 type Commands = Generator[commands.Command]
@@ -33,6 +34,13 @@ class InlineTls:
         if side is None:
             return self._to_http(event)
         return self._received(side, event.data) if isinstance(event, events.DataReceived) else self._ended(side)
+
+    def dismantle(self) -> None:
+        """Nothing follows any more."""
+        if isinstance(self._http, StrictHttpLayer):
+            self._http.dismantle()
+        self._http = None
+        self._sides.clear()
 
     def _received(self, side: TlsSide, data: bytes) -> Commands:
         told = side.ended or side.over

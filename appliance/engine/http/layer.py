@@ -48,10 +48,19 @@ class StrictHttpLayer(HttpLayer):
         self._limits = limits
         self._notices = Notices(observer)
         self._clock = clock
+        self._dropped: list[Layer] = []
+        """The last stream that ended: usually there was one only."""
 
     def handle_event(self, event: events.Event) -> CommandGenerator[None]:
         """This layer itself never waits for a command, so it needs none of the base class's bookkeeping around every event."""
         return self._handle_event(event)
+
+    def dismantle(self) -> None:
+        """Nothing follows any more. Layers hold themselves (the method for the next event) and each other (the context): taken
+        apart, they are gone at once."""
+        for each in (*self.connections.values(), *self.streams.values(), *self._dropped, self):
+            each.context.layers.clear()
+            vars(each).clear()
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         if isinstance(event, events.ConnectionEvent):
@@ -96,6 +105,7 @@ class StrictHttpLayer(HttpLayer):
             self.command_sources[command] = child
         if isinstance(command, DropStream):
             if (stream := self.streams.pop(command.stream_id, None)) is not None:
+                self._dropped = [stream]
                 self.dropped(stream)
         elif isinstance(command, GetHttpConnection):
             yield from self.get_connection(command)
