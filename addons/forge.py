@@ -81,7 +81,7 @@ class Forge:
         client = cast(connection.Client, data.conn)
         conn = conn_of(client)
         tenant, floor = conn.tenant or TenantId(""), self._floors(conn)
-        conn.client_tls = notes = tls_notes.before_client(client.sni or "", leaf, cache.authority, self._clock.now())
+        conn.client_tls = notes = tls_notes.before_client(client.sni or "", leaf, self._clock.now())
         notes.action = UNTRUSTED_CA if cache is self._untrusted.get(tenant) else ""
         scope = scope_of(tenant, notes.ca_sha256, profile, floor, cache.withdrawn.mark)
         data.ssl_conn = self._tickets.connection(leaf.context.at(floor), scope, conn.hello.ticket if conn.hello else b"")

@@ -13,7 +13,7 @@ from addons.carry import conn_of
 from appliance.domain.ids import TenantId
 from appliance.domain.notes import ConnNotes
 from certs import upstream_sessions
-from certs.upstream_sessions import Lifetime, Place, UpstreamSessions, is_resumed
+from certs.upstream_sessions import Known, Place, UpstreamSessions, is_resumed
 
 type Count = Callable[[str, bool], None]
 """Told of each handshake that succeeded: its side, and whether it resumed a session."""
@@ -25,8 +25,8 @@ class _Attempt:
 
     tls: SSL.Connection
     place: Place
-    lifetime: Lifetime | None
-    """Of the session that was offered, later of the one in use."""
+    known: Known | None
+    """With the session that was offered, later with the one in use."""
     at_first: SSL.Session | None = None
     """The session as the handshake left it."""
     done: bool = False
@@ -50,7 +50,10 @@ class Resumption:
         if tls is None or conn.tenant not in self._ages or upstream_sessions.presents_certificate(tls):
             return
         place = _place(conn, server)
-        server.arcus_attempt = _Attempt(tls, place, self._sessions.offer(tls, place))
+        known = self._sessions.offer(tls, place)
+        server.arcus_attempt = _Attempt(tls, place, known)
+        if known is not None:
+            server.arcus_shown = known.shown  # see engine.handshake
 
     def tls_established_server(self, data: TlsData) -> None:
         if data.ssl_conn is None:
@@ -63,7 +66,7 @@ class Resumption:
         # what passed by a rule's leave asks for it each time, and a chain that was completed is completed each time
         attempt.done = notes is None or notes.verify != "ok" or bool(notes.action) or notes.completed
         if not resumed:
-            attempt.lifetime = None
+            attempt.known = None
         attempt.at_first = attempt.tls.get_session()
         data.conn.arcus_ended = lambda: upstream_sessions.close_quietly(attempt.tls)  # type: ignore[attr-defined]
 
@@ -76,16 +79,21 @@ class Resumption:
         """The first answer: tickets come right before it, and other connections may already wait for one."""
         attempt = _attempt(flow.server_conn)
         if attempt is not None and not attempt.done:
-            self._keep(attempt)
+            self._keep(attempt, flow.server_conn)
 
-    def _keep(self, attempt: _Attempt) -> None:
+    def _keep(self, attempt: _Attempt, server: connection.Server) -> None:
         tls = attempt.tls
         if not upstream_sessions.has_ticket(tls, attempt.at_first):
             return  # perhaps with the next answer
         attempt.done, attempt.at_first = True, None
-        lifetime = attempt.lifetime or upstream_sessions.lifetime_of(tls)
-        if lifetime is not None:
-            self._sessions.keep(tls, attempt.place, lifetime, self._ages[attempt.place.tenant])
+        known = attempt.known or _learnt(tls, server)
+        if known is not None:
+            self._sessions.keep(tls, attempt.place, known, self._ages[attempt.place.tenant])
+
+
+def _learnt(tls: SSL.Connection, server: connection.Server) -> Known | None:
+    lifetime = upstream_sessions.lifetime_of(tls)
+    return Known(lifetime, tuple(server.certificate_list)) if lifetime is not None else None
 
 
 def _place(conn: ConnNotes, server: connection.Server) -> Place:

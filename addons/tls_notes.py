@@ -7,7 +7,6 @@ from mitmproxy.tls import TlsData
 
 from addons.tls_session import agreed, presented, resumed, server_asked
 from appliance.domain.notes import TlsNotes
-from certs.authority import PublicAuthority
 from certs.cache import Leaf
 from certs.describe import describe
 
@@ -40,12 +39,10 @@ def describe_chain(notes: TlsNotes, chain: Sequence[x509.Certificate]) -> None:
         notes.chain_sha256 = tuple(each.sha256 for each in described)
 
 
-def before_client(sni: str, leaf: Leaf, authority: PublicAuthority, now: float) -> TlsNotes:
+def before_client(sni: str, leaf: Leaf, now: float) -> TlsNotes:
     """What the client is about to see, by fingerprint."""
-    certificate = describe(leaf.certificate)
-    chain = (certificate.sha256, *(describe(each).sha256 for each in authority.sent_chain))
-    ca = describe(authority.certificate).sha256
-    return TlsNotes(sni=sni, certificate=certificate, chain_sha256=chain, ca_sha256=ca, begun=now)
+    shown, chain = leaf.described, leaf.chain_sha256
+    return TlsNotes(sni=sni, certificate=shown, chain_sha256=chain, ca_sha256=leaf.ca_sha256, begun=now)
 
 
 def add_agreed(notes: TlsNotes, data: TlsData) -> None:

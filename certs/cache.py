@@ -12,9 +12,12 @@ from cryptography import x509
 
 from appliance.domain.clock import Clock, SystemClock
 from appliance.domain.errors import InternalError
+from appliance.domain.notes import CertNotes
 from appliance.domain.reason import Reason
 from certs import server_context
 from certs.authority import Authority, PublicAuthority
+from certs.describe import describe
+from certs.fingerprint import certificate_sha256
 from certs.issued import Issued
 from certs.leaf import LeafKey
 from certs.mint import Mint, Seat
@@ -34,6 +37,10 @@ class Leaf:
     serial: int
     not_before: float
     not_after: float
+    described: CertNotes
+    chain_sha256: tuple[str, ...]
+    """Fingerprints of what is sent: the leaf, and the certificates above it."""
+    ca_sha256: str
 
     def __repr__(self) -> str:
         return f"Leaf(serial={self.serial:x}, not_after={self.not_after:.0f})"
@@ -168,7 +175,10 @@ class LeafCache:
     def _ready(self, issued: Issued) -> Leaf:
         certificate, key = issued.certificate, issued.key
         context = server_context.build(certificate, key, self.authority.sent_chain)
-        return Leaf(certificate, key, context, certificate.serial_number, issued.not_before, issued.not_after)
+        described = describe(certificate)
+        chain = (described.sha256, *(certificate_sha256(each) for each in self.authority.sent_chain))
+        serial = certificate.serial_number
+        return Leaf(certificate, key, context, serial, issued.not_before, issued.not_after, described, chain, self._fingerprint)
 
     def _store(self, profile: LeafProfile, leaf: Leaf, life: float) -> None:
         self._entries[profile] = _Entry(leaf, self._clock.monotonic() + min(self._ttl, life))

@@ -6,6 +6,7 @@ is offered only while every certificate of its chain is valid by the clock of th
 """
 
 from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,13 @@ CAPACITY: Final = 4096
 """Sessions kept by one worker, of all tenants together; with their chains some 10 KB each."""
 PER_PLACE: Final = 8
 """Sessions kept for one place. A ticket is used once (RFC 8446 section C.4), so a page's connections need one each."""
+
+_SHARES: Final = {
+    b"x25519": b"*X25519:X25519MLKEM768:P-256:P-384:P-521",
+    b"secp256r1": b"*P-256:X25519MLKEM768:X25519:P-384:P-521",
+}
+"""The groups to offer a server that has used this one, with the key share for it alone (the star). A share for ML-KEM is a third
+of our side of a resumed handshake (measured); a server that has learnt it since can ask for it (RFC 8446 section 4.1.4)."""
 
 _lib, _ffi = vars(SSL)["_lib"], vars(SSL)["_ffi"]
 
@@ -50,9 +58,20 @@ class Lifetime:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a server whose session is resumed, which shows no certificate again."""
+
+    lifetime: Lifetime
+    shown: Sequence[object] = ()
+    """The certificates that it showed, as whoever keeps the session had them."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Kept:
     session: SSL.Session
-    lifetime: Lifetime
+    known: Known
+    group: bytes
+    """What the key exchange was done with."""
     until: float
     """On the monotonic clock."""
 
@@ -75,7 +94,7 @@ class UpstreamSessions:
     def __len__(self) -> int:
         return self._size
 
-    def offer(self, connection: SSL.Connection, place: Place) -> Lifetime | None:
+    def offer(self, connection: SSL.Connection, place: Place) -> Known | None:
         """Let a connection that has not begun its handshake ask for a kept session; None when there is none for it.
 
         The session is gone from here: a TLS 1.3 server may accept it once only, and its answer brings the next.
@@ -84,20 +103,22 @@ class UpstreamSessions:
         if kept is None:
             return None
         connection.set_session(kept.session)
+        if kept.group in _SHARES and _lib.SSL_set1_curves_list(vars(connection)["_ssl"], _SHARES[kept.group]) != 1:
+            _lib.ERR_clear_error()  # an OpenSSL before 3.5, which knows no star, and has one share only
         self.counters["offered"] += 1
-        return kept.lifetime
+        return kept.known
 
-    def keep(self, connection: SSL.Connection, place: Place, lifetime: Lifetime, seconds: float) -> None:
+    def keep(self, connection: SSL.Connection, place: Place, known: Known, seconds: float) -> None:
         """Remember the session of a verified connection for at most ``seconds``.
 
-        ``lifetime``: of the chain that was verified, be it on this connection or on the one whose session it resumed.
+        ``known``: of the chain that was verified, be it on this connection or on the one whose session it resumed.
         """
         session = connection.get_session()
-        if session is None or not lifetime.holds(self._clock.now()):
+        if session is None or not known.lifetime.holds(self._clock.now()):
             return
         sessions = self._places.setdefault(place, [])
         self._places.move_to_end(place)
-        sessions.append(_Kept(session, lifetime, self._clock.monotonic() + seconds))
+        sessions.append(_Kept(session, known, _group(connection), self._clock.monotonic() + seconds))
         self._size += 1
         self.counters["kept"] += 1
         if len(sessions) > PER_PLACE:
@@ -118,7 +139,7 @@ class UpstreamSessions:
             if not sessions:
                 del self._places[place]
             # the wall clock as well: it may have been set since, in either direction
-            if self._clock.monotonic() < kept.until and kept.lifetime.holds(self._clock.now()):
+            if self._clock.monotonic() < kept.until and kept.known.lifetime.holds(self._clock.now()):
                 return kept
             self.counters["expired"] += 1
         return None
@@ -127,6 +148,11 @@ class UpstreamSessions:
         del sessions[:count]
         self._size -= count
         self.counters[why] += count
+
+
+def _group(connection: SSL.Connection) -> bytes:
+    name = _lib.SSL_get0_group_name(vars(connection)["_ssl"]) if _lib.Cryptography_HAS_SSL_GET0_GROUP_NAME else _ffi.NULL
+    return bytes(_ffi.string(name)).lower() if name != _ffi.NULL else b""
 
 
 def lifetime_of(connection: SSL.Connection) -> Lifetime | None:

@@ -28,6 +28,7 @@ from appliance.domain.facts import HelloFacts
 from appliance.domain.notes import ConnNotes
 from appliance.engine.inline_tls import ChooseHttp, InlineTls
 from appliance.engine.tls_side import TlsSide, sent_alert
+from certs.upstream_sessions import is_resumed
 
 CLOSED = "connection closed"
 CLOSED_EARLY = "connection closed early"
@@ -103,7 +104,7 @@ async def _verified(wire: Wire, server: Server) -> TlsSide | None:
     side = _side(wire, data, towards_client=False)
     error = await _shake(wire, side, b"")
     if not error:
-        _agreed(side, _certificates(side.tls))
+        _agreed(side, _certificates(side.tls, server))
         await wire.hook("tls_established_server", data)
         error = server.error or ""
     if not error:
@@ -166,8 +167,10 @@ def _send_alert(wire: Wire, side: TlsSide) -> None:
         wire.transmit(side.conn, data)
 
 
-def _certificates(tls: SSL.Connection) -> list[Cert]:
-    """What the server sent, as far as it can be read."""
+def _certificates(tls: SSL.Connection, server: Server) -> Sequence[Cert]:
+    """What the server sent, as far as it can be read; with a resumed session, what it had sent when that was new."""
+    if is_resumed(tls) and (shown := getattr(server, "arcus_shown", ())):
+        return cast(Sequence[Cert], shown)
     raw = tls.get_peer_cert_chain() or []
     return [cert for each in raw if (cert := _parsed(crypto.dump_certificate(crypto.FILETYPE_ASN1, each))) is not None]
 

@@ -1,5 +1,6 @@
 """Sessions with servers (TLS-12): kept after a verification, bounded, offered once, and not beyond their certificates."""
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,14 +13,14 @@ from appliance.domain.ids import TenantId
 from appliance.domain.reason import Reason
 from certs import upstream_sessions
 from certs.trust import UpstreamTrust
-from certs.upstream_sessions import PER_PLACE, Lifetime, Place, UpstreamSessions, has_ticket, is_resumed, lifetime_of
+from certs.upstream_sessions import PER_PLACE, Known, Lifetime, Place, UpstreamSessions, has_ticket, is_resumed, lifetime_of
 from tests.certs import forge_origin as forge
 from tests.certs.cases import pem
 from tests.certs.forge_origin import LEAF, NOW
 from tests.certs.tls_pair import accepting, bad_server, handshake
 
 PLACE = Place(TenantId("a"), ("direct",), ("192.0.2.1", 443), "origin.test", (b"http/1.1",))
-ALWAYS = Lifetime(0.0, 1e12)
+ALWAYS = Known(Lifetime(0.0, 1e12))
 HOUR = 3600.0
 
 
@@ -61,11 +62,46 @@ def connect(origin: Origin, trust: UpstreamTrust, sessions: UpstreamSessions, pl
     client = trust.connection("origin.test", list(place.alpn))
     offered = sessions.offer(client, place)
     origin.meet(client)
-    lifetime = offered if is_resumed(client) else lifetime_of(client)
-    assert lifetime is not None
-    sessions.keep(client, place, lifetime, HOUR)
+    known = offered if is_resumed(client) else learnt(client)
+    assert known is not None
+    sessions.keep(client, place, known, HOUR)
     upstream_sessions.close_quietly(client)
     return client
+
+
+def learnt(client: SSL.Connection) -> Known | None:
+    lifetime = lifetime_of(client)
+    return Known(lifetime) if lifetime is not None else None
+
+
+def first_flight(client: SSL.Connection) -> bytes:
+    with suppress(SSL.WantReadError):
+        client.do_handshake()
+    return client.bio_read(65536)
+
+
+def test_the_key_share_is_for_what_the_server_used_and_the_rest_is_still_offered(
+    trust: UpstreamTrust, sessions: UpstreamSessions
+) -> None:
+    """A share for ML-KEM has 1,184 octets; a server that has learnt it since asks for it."""
+    origin = Origin()
+    SSL._lib.SSL_CTX_set1_curves_list(vars(origin._context)["_context"], b"X25519:P-256")  # type: ignore[attr-defined]
+    new = first_flight(trust.connection("origin.test", list(PLACE.alpn)))
+    connect(origin, trust, sessions)
+    again = trust.connection("origin.test", list(PLACE.alpn))
+    assert sessions.offer(again, PLACE) is not None
+    known = first_flight(again)
+    assert len(new) > 1184 > len(known)
+    assert b"\x11\xec" in known  # X25519MLKEM768, among the supported groups
+
+
+def test_a_server_of_mlkem_gets_its_share_at_once(trust: UpstreamTrust, sessions: UpstreamSessions) -> None:
+    origin = Origin()
+    SSL._lib.SSL_CTX_set1_curves_list(vars(origin._context)["_context"], b"X25519MLKEM768:X25519")  # type: ignore[attr-defined]
+    connect(origin, trust, sessions)
+    again = trust.connection("origin.test", list(PLACE.alpn))
+    assert sessions.offer(again, PLACE) is not None
+    assert len(first_flight(again)) > 1184
 
 
 @pytest.mark.parametrize("tls12", [False, True], ids=["TLS 1.3", "TLS 1.2"])
@@ -150,7 +186,7 @@ def test_a_wall_clock_that_is_set_back_makes_no_session_live_longer(
 def test_nothing_is_kept_of_a_chain_that_is_not_valid_now(trust: UpstreamTrust, sessions: UpstreamSessions) -> None:
     client = trust.connection("origin.test")
     Origin().meet(client)
-    sessions.keep(client, PLACE, Lifetime(0.0, NOW.timestamp()), HOUR)
+    sessions.keep(client, PLACE, Known(Lifetime(0.0, NOW.timestamp())), HOUR)
     assert len(sessions) == 0
 
 
