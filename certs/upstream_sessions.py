@@ -25,8 +25,8 @@ _SHARES: Final = {
     b"x25519": b"*X25519:X25519MLKEM768:P-256:P-384:P-521",
     b"secp256r1": b"*P-256:X25519MLKEM768:X25519:P-384:P-521",
 }
-"""The groups to offer a server that has used this one, with the key share for it alone (the star). A share for ML-KEM is a third
-of our side of a resumed handshake (measured); a server that has learnt it since can ask for it (RFC 8446 section 4.1.4)."""
+"""The groups to offer a server that has used this one, with the key share for it alone (the star). A share for ML-KEM is a
+third of our side of a resumed handshake (measured); a server that has learnt it since asks for it (RFC 8446 section 4.1.4)."""
 
 _lib, _ffi = vars(SSL)["_lib"], vars(SSL)["_ffi"]
 

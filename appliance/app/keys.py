@@ -16,7 +16,7 @@ from appliance.telemetry.metrics import Metrics
 from certs import token_authority
 from certs.authority import Authority, PublicAuthority, load, load_public
 from certs.generations import Generation, Generations
-from certs.mint import Mint, Seat
+from certs.mint import SPARE_KEYS, Mint, Seat
 from certs.revocation_folder import RevocationFolder
 from certs.signer import Signer
 from certs.signing import place
@@ -86,7 +86,7 @@ class Signers:
         self._client = SignerClient(lambda: place.connect(run), clock, self._told) if needs_signer(config) else None
         self.held = seats(config, "in_process")
         """The CAs whose key this very process has."""
-        own = Mint(self.held, clock)
+        own = Mint(self.held, clock, spare=SPARE_KEYS)
         self.by_ca: dict[str, Signer] = {
             ca.name: self._client if self._client is not None and ca.signer == "process" else own for ca in config.ca
         }

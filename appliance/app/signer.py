@@ -19,7 +19,7 @@ from appliance.hardening import lock_memory
 from appliance.telemetry.health import HealthWriter, State
 from appliance.telemetry.metrics import Metrics
 from certs.authority import AuthorityError, Fault
-from certs.mint import Mint
+from certs.mint import SPARE_KEYS, Mint
 from certs.signing.leaf_desk import LeafDesk
 from certs.signing.server import SignerServer
 from certs.signing.wire import Kind
@@ -44,6 +44,7 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
         raise SystemExit(1) from None
     beating = asyncio.create_task(Heartbeat(StatePaths(config.state_dir).run, "signer", process.metrics, process.sample).run())
     process.server.start()
+    process.mint.prepare()
     try:
         await stop.wait()
         if signal.SIGINT not in received:
@@ -66,7 +67,8 @@ class _Process:
         held = seats(config, "process", self._tokens)
         self._withdrawals = Withdrawals({seat.authority.fingerprint: seat.withdrawn for seat in held})
         ttl = {seat.authority.fingerprint: seat.ttl for seat in held}
-        self._desk = LeafDesk(Mint(held, clock), ttl, clock, self._told, withdrawn=self._withdrawals.by_ca)
+        self.mint = Mint(held, clock, spare=SPARE_KEYS)
+        self._desk = LeafDesk(self.mint, ttl, clock, self._told, withdrawn=self._withdrawals.by_ca)
         self._publisher = Publisher(StatePaths(config.state_dir).pki, [seat.authority for seat in held], clock)
         self.server = SignerServer(sock, {Kind.LEAF: self._desk.answer, Kind.FIND: self._desk.find})
 
