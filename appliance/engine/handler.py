@@ -31,7 +31,7 @@ from appliance.engine.http.layer import StrictHttpLayer
 from appliance.engine.inline_tls import InlineTls
 from appliance.engine.inspection import Await, Awaited, Hold, Reset, Uploading
 from appliance.engine.options import LayerOptions
-from appliance.engine.phases import Phases
+from appliance.engine.phases import Phases, never
 from appliance.engine.server_connection import Dial, close_writer, has_ended, is_open, party_of
 from appliance.engine.stream import SERVER_READ_LIMIT, ClientStream
 
@@ -110,7 +110,6 @@ class TaskHandler(server.ConnectionHandler):
         self._out: dict[Connection, list[bytes]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._top: layer.Layer | InlineTls | None = None
-        self._over = False
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -156,7 +155,6 @@ class TaskHandler(server.ConnectionHandler):
         reason = self.reason if self.reason is not Reason.OK else Reason.CLIENT_CLOSED
         served = self.handed_over or self.conn.requests > self._requests_before
         self._ending.connection_ended(self.conn, list(self.phases.live.values()), reason, self.detail, served=served)
-        self._over = True
         self._dismantle()
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
@@ -170,6 +168,7 @@ class TaskHandler(server.ConnectionHandler):
         if not self._tasks:
             self._aborted = True
             self._queue.clear()
+            self.phases.busy = never
             top, self._top = self._top, None
             if isinstance(top, InlineTls | StrictHttpLayer):
                 top.dismantle()

@@ -40,7 +40,7 @@ class Phases:
         self._waiting: dict[str, float] = {}
         self._websocket = False
         self.hooks_running = 0
-        self.busy: Callable[[], bool] = _never
+        self.busy: Callable[[], bool] = never
         """Whether something of ours works on a flow while its peers have nothing to do."""
         self.live: dict[str, HTTPFlow] = {}
 
@@ -161,5 +161,5 @@ class Phases:
             handler.abort(Reason.BODY_TIMEOUT, "body slower than min_body_rate")
 
 
-def _never() -> bool:
+def never() -> bool:
     return False

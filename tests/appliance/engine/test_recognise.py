@@ -71,6 +71,8 @@ def test_nothing_but_the_four_answers_and_one_error(data: bytes) -> None:
 
 @given(st.binary(min_size=1, max_size=60), st.data())
 def test_an_answer_about_http_does_not_change_with_more_bytes(data: bytes, draw: st.DataObject) -> None:
+    """But for a line that turns out to name no version when it is complete: the strict layer refuses that one."""
     cut = draw.draw(st.integers(1, len(data)))
-    early = classify_plain(data[:cut])
-    assert early is None or classify_plain(data) == early
+    early, late = classify_plain(data[:cut]), classify_plain(data)
+    incomplete = early == "http" and b"\n" not in data[:cut].removeprefix(b"\r\n")
+    assert early is None or late == early or (incomplete and late == "unknown")
