@@ -9,10 +9,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from mitmproxy.http import HTTPFlow
 
 from addons.carry import Pages, answer, is_ours, mark_ours, task_of
-from addons.coding import ask_for_whole, narrow_accepted
+from addons.coding import ask_for_whole, asks_for_part, narrow_accepted
 from addons.icap_message import replace_request, request_message, response_message, to_response
 from addons.scan_route import choose, service_of
-from addons.scanning import Scanning, Stop, endless, pass_unscanned, reason_of, refused, sampled, write_down
+from addons.scanning import (
+    Scanning,
+    Stop,
+    endless,
+    has_no_end,
+    media_type,
+    part,
+    pass_unscanned,
+    reason_of,
+    refused,
+    sampled,
+    write_down,
+)
 from addons.streaming import Streamed, inspected, plan
 from appliance.domain.ids import TenantId
 from appliance.domain.not_scanned import NotScanned
@@ -39,12 +51,18 @@ class Adapt:
             return
         notes, scanning = self._of(flow)
         if scanning.rules.may_scan("response") and sampled(notes, scanning.auditor):
-            narrow_accepted(flow.request.headers)
+            if scanning.auditor.content_codings.narrow:
+                narrow_accepted(flow.request.headers)
             if scanning.auditor.ranges == "whole":
                 ask_for_whole(flow.request.headers)
+            elif scanning.auditor.ranges == "block" and asks_for_part(flow.request.headers):
+                self._stop(flow, notes, (Reason.NOT_SCANNABLE, "Range, a part of a resource"))
+                return
         route = choose(flow, scanning, "request")
         if not route.use or not sampled(notes, scanning.auditor):
             pass_unscanned(notes, flow.request, *reason_of(route))
+        elif has_no_end(kind := media_type(flow.request), scanning.auditor):
+            endless(notes, scanning.auditor, flow.request, kind)
         elif not self._stop(flow, notes, refused(flow, notes, scanning.auditor, flow.request)) and not flow.request.stream:
             plan(flow, notes, scanning, scanning.services[route.use, "request"], self._room, self._settle, request=True)
 
@@ -60,14 +78,14 @@ class Adapt:
             return
         notes, scanning = self._of(flow)
         route = choose(flow, scanning, "response")
-        kind = flow.response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = media_type(flow.response)
         if flow.response.status_code == 101 and scanning.auditor.websocket == "block":
             self._stop(flow, notes, (Reason.NOT_SCANNABLE, "WebSocket"))
         elif not route.use or not sampled(notes, scanning.auditor):
             pass_unscanned(notes, flow.response, *reason_of(route))
-        elif kind == "text/event-stream":
-            self._stop(flow, notes, endless(notes, scanning.auditor, flow.response))
-        elif flow.response.status_code != 101:
+        elif has_no_end(kind, scanning.auditor):
+            self._stop(flow, notes, endless(notes, scanning.auditor, flow.response, kind))
+        elif flow.response.status_code != 101 and not self._stop(flow, notes, part(notes, scanning.auditor, flow.response)):
             stopped = self._stop(flow, notes, refused(flow, notes, scanning.auditor, flow.response))
             if not stopped and not flow.response.stream:
                 plan(flow, notes, scanning, scanning.services[route.use, "response"], self._room, self._settle, request=False)
@@ -113,9 +131,9 @@ class Adapt:
             self._deliver(flow, notes, adapted)  # the service answers the request itself (RFC 3507 section 4.8.2)
             notes.conn.events.append("icap_request_satisfied")
 
-    def _judged(self, flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, adapted: Adapted) -> bool:
+    def _judged(self, flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, adapted: Adapted, size: int | None = None) -> bool:
         """Write the verdict down. True: the message was stopped, and a page is in place."""
-        verdict = self._write_down(adapted, notes)
+        verdict = self._write_down(adapted, notes, size)
         if verdict.outcome is Outcome.BLOCKED and adapted.head and scanning.auditor.icap_block_page == "service":
             notes.fail(verdict.reason, verdict.signature or verdict.detail)
             self._deliver(flow, notes, adapted)
@@ -123,10 +141,10 @@ class Adapt:
         stopped = verdict.outcome in (Outcome.BLOCKED, Outcome.ERROR)
         return stopped and self._stop(flow, notes, (verdict.reason, verdict.signature or verdict.detail))
 
-    def _write_down(self, adapted: Adapted, notes: TaskNotes) -> ScanVerdict:
+    def _write_down(self, adapted: Adapted, notes: TaskNotes, size: int | None = None) -> ScanVerdict:
         for each in adapted.verdicts:
             self._count(each)
-        return write_down(adapted, notes)
+        return write_down(adapted, notes, size)
 
     def _settle(self, streamed: Streamed, adapted: Adapted | None) -> None:
         """The verdict on a body that was scanned as it arrived."""
@@ -135,7 +153,7 @@ class Adapt:
             self._over(streamed)
         elif streamed.started:
             self._late(streamed, adapted)
-        elif self._judged(flow, notes, scanning, adapted):
+        elif self._judged(flow, notes, scanning, adapted, streamed.transferred):
             streamed.fate = Fate.REPLACE
         elif adapted.kind != "unmodified":
             self._exchange(flow, notes, adapted)
@@ -146,10 +164,10 @@ class Adapt:
 
     def _over(self, streamed: Streamed) -> None:
         """It went beyond a limit before there was a verdict."""
-        if streamed.auditor.oversize == "bypass":
+        if streamed.may_pass:
             streamed.skip(streamed.over or NotScanned.TOO_LARGE)
             return
-        error = streamed.body.error
+        error = streamed.shown.error
         reason, detail = (error.reason, error.detail) if error is not None else (Reason.BODY_TOO_LARGE, "")
         streamed.stop(reason, detail)
         if streamed.fate is Fate.REPLACE:
@@ -157,7 +175,7 @@ class Adapt:
 
     def _late(self, streamed: Streamed, adapted: Adapted) -> None:
         """Some of the body is with the client: it gets the rest as it is, or none of it."""
-        verdict = self._write_down(adapted, streamed.notes)
+        verdict = self._write_down(adapted, streamed.notes, streamed.transferred)
         if verdict.outcome in (Outcome.BLOCKED, Outcome.ERROR):
             streamed.stop(verdict.reason, verdict.signature or verdict.detail)
         elif adapted.kind != "unmodified":

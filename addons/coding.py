@@ -2,7 +2,7 @@
 
 clamd and c-icap unpack gzip. What is packed with Brotli, Zstandard or zlib is noise to them, and every browser unpacks it: a
 virus would pass as clean. So servers are not told that the client takes these, and what comes packed with them nevertheless
-is treated as what cannot be scanned.
+is unpacked for the scan (``addons.decoding``).
 """
 
 from mitmproxy.http import Headers
@@ -33,15 +33,23 @@ def ask_for_whole(headers: Headers) -> None:
     drop_fields(headers, _RANGE)
 
 
-def unscannable(headers: Headers) -> str:
-    """The first coding of a message that scanners do not undo; empty when there is none."""
-    for name, value in headers.fields:
-        if name.lower() == _CONTENT:
-            for part in value.split(b","):
-                coding = part.strip(b" \t").lower()
-                if coding and coding not in SCANNABLE:
-                    return coding[:32].decode("ascii", "backslashreplace")
-    return ""
+def to_undo(headers: Headers) -> tuple[str, ...]:
+    """The codings of a message, in the order in which they were applied, where scanners do not undo them: any but gzip, and
+    more than one. Empty where they do."""
+    names = [
+        part.strip(b" \t").lower()
+        for name, value in headers.fields
+        if name.lower() == _CONTENT
+        for part in value.split(b",")
+        if part.strip(b" \t")
+    ]
+    if len(names) <= 1 and all(name in SCANNABLE for name in names):
+        return ()
+    return tuple(name[:32].decode("ascii", "backslashreplace") for name in names)
+
+
+def asks_for_part(headers: Headers) -> bool:
+    return any(name.lower() == b"range" for name, _ in headers.fields)
 
 
 def _name(member: bytes) -> bytes:

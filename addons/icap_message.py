@@ -9,17 +9,20 @@ from appliance.domain.notes import TaskNotes
 from icap.client import Adapted, Body, HttpHead, Identity, Message, encapsulate, parse_head
 
 
-def request_message(flow: HTTPFlow, scanning: Scanning, streamed: Body | None = None) -> Message:
-    """For REQMOD: the request with its body."""
+def request_message(flow: HTTPFlow, scanning: Scanning, streamed: Body | None = None, *, plain: bool = False) -> Message:
+    """For REQMOD: the request with its body. ``plain``: the body's codings have been undone."""
     notes, body = task_of(flow), streamed or flow.request.raw_content
-    length = _length(body, flow.request, scanning)
-    return Message("REQMOD", _request_head(flow, length), None, body, _who(notes, scanning), notes.task_id, _tenant(notes))
+    length = -1 if plain else _length(body, flow.request, scanning)
+    head = _request_head(flow, length, plain=plain)
+    return Message("REQMOD", head, None, body, _who(notes, scanning), notes.task_id, _tenant(notes))
 
 
-def response_message(flow: HTTPFlow, response: Response, scanning: Scanning, streamed: Body | None = None) -> Message:
+def response_message(
+    flow: HTTPFlow, response: Response, scanning: Scanning, streamed: Body | None = None, *, plain: bool = False
+) -> Message:
     """For RESPMOD: the response with its body, and the head of the request that it answers."""
     notes, body = task_of(flow), streamed or response.raw_content
-    head = _response_head(response, _length(body, response, scanning))
+    head = _response_head(response, -1 if plain else _length(body, response, scanning), plain=plain)
     return Message("RESPMOD", _request_head(flow, None), head, body, _who(notes, scanning), notes.task_id, _tenant(notes))
 
 
@@ -63,11 +66,12 @@ def _who(notes: TaskNotes, scanning: Scanning) -> Identity:
     )  # fmt: skip
 
 
-def _request_head(flow: HTTPFlow, body_length: int | None) -> bytes:
+def _request_head(flow: HTTPFlow, body_length: int | None, *, plain: bool = False) -> bytes:
     request = flow.request
     fields = request.headers.fields
     if request.is_http2 and "host" not in request.headers:
         fields = ((b"Host", request.authority.encode("utf-8", "surrogateescape")), *fields)
+    fields = _uncoded(fields) if plain else fields
     line = f"{request.method} {request.url} HTTP/1.1".encode("utf-8", "surrogateescape")
     return encapsulate(HttpHead(line, fields), body_length)
 
@@ -82,6 +86,11 @@ def _length(body: bytes | Body | None, message: HttpMessage, scanning: Scanning)
     return int(announced) if whole else -1
 
 
-def _response_head(response: Response, body_length: int | None) -> bytes:
+def _response_head(response: Response, body_length: int | None, *, plain: bool) -> bytes:
     line = f"HTTP/1.1 {response.status_code} {response.reason or 'Unknown'}".encode("latin-1", "replace")
-    return encapsulate(HttpHead(line, response.headers.fields), body_length or None)
+    fields = _uncoded(response.headers.fields) if plain else response.headers.fields
+    return encapsulate(HttpHead(line, fields), body_length or None)
+
+
+def _uncoded(fields: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple(field for field in fields if field[0].lower() != b"content-encoding")

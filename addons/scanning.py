@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mitmproxy.http import HTTPFlow, Request, Response
+from mitmproxy.http import Message as HttpMessage
 
-from addons.coding import unscannable
+from addons.coding import to_undo
+from addons.decoding import Bounds, Decoder, Undecodable
 from appliance.config.auditor import Auditor
 from appliance.domain.not_scanned import NotScanned
 from appliance.domain.notes import TaskNotes
@@ -14,6 +16,8 @@ from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome, ScanVerdict
 from appliance.policy.scan_rules import Direction, ScanRoute, ScanRules
 from icap.client import Adapted, Service
+
+_ENDLESS = frozenset(("text/event-stream", "multipart/x-mixed-replace"))
 
 type Stop = tuple[Reason, str]
 """Why a message goes no further, and the detail for its record."""
@@ -38,8 +42,11 @@ def sampled(notes: TaskNotes, auditor: Auditor) -> bool:
 
 def refused(flow: HTTPFlow, notes: TaskNotes, auditor: Auditor, message: Request | Response) -> Stop | None:
     """What its head says cannot be scanned: stopped, or passed (the message then streams)."""
-    if (coding := unscannable(message.headers)) and _has_body(flow, message):
-        return Reason.NOT_SCANNABLE, f"Content-Encoding {coding}"
+    if _has_body(flow, message) and (why := _not_undone(message, auditor)):
+        if auditor.content_codings.undecodable == "block":
+            return Reason.NOT_SCANNABLE, why
+        pass_unscanned(notes, message, NotScanned.UNDECODABLE)
+        return None
     length = message.headers.get("content-length", "")
     if flow.request.method != "HEAD" and length.isdigit() and int(length) > auditor.max_scan_size:
         if auditor.oversize == "block":
@@ -49,12 +56,46 @@ def refused(flow: HTTPFlow, notes: TaskNotes, auditor: Auditor, message: Request
     return None
 
 
-def endless(notes: TaskNotes, auditor: Auditor, response: Response) -> Stop | None:
-    """An answer without an end cannot be held."""
+def decoder(message: HttpMessage, auditor: Auditor) -> Decoder | None:
+    """What undoes a message's codings for its scan; None where scanners do. Raises Undecodable."""
+    codings = to_undo(message.headers)
+    limits = auditor.content_codings
+    return Decoder(codings, Bounds(limits.max_size, limits.max_ratio, limits.max_depth)) if codings else None
+
+
+def _not_undone(message: HttpMessage, auditor: Auditor) -> str:
+    try:
+        decoder(message, auditor)
+    except Undecodable as error:
+        return str(error)
+    return ""
+
+
+def endless(notes: TaskNotes, auditor: Auditor, message: Request | Response, kind: str) -> Stop | None:
+    """A message without an end cannot be held."""
     if auditor.event_stream == "block":
-        return Reason.NOT_SCANNABLE, "text/event-stream"
-    pass_unscanned(notes, response, NotScanned.STREAMED)
+        return Reason.NOT_SCANNABLE, kind
+    pass_unscanned(notes, message, NotScanned.STREAMED)
     return None
+
+
+def has_no_end(kind: str, auditor: Auditor) -> bool:
+    """By its media type. A call of gRPC may have an end, so it is held unless such messages may pass."""
+    return kind in _ENDLESS or (kind.startswith("application/grpc") and auditor.event_stream == "bypass")
+
+
+def part(notes: TaskNotes, auditor: Auditor, response: Response) -> Stop | None:
+    """A part of a resource (206): scanned alone, or stopped."""
+    if response.status_code != 206:
+        return None
+    if auditor.ranges != "pass":
+        return Reason.NOT_SCANNABLE, "206, a part of a resource"
+    skip(notes, "response", NotScanned.PART)
+    return None
+
+
+def media_type(message: Request | Response) -> str:
+    return str(message.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
 def pass_unscanned(notes: TaskNotes, message: Request | Response, why: NotScanned, detail: str = "") -> None:
@@ -70,8 +111,9 @@ def reason_of(route: ScanRoute) -> tuple[NotScanned, str]:
     return next(each for each in NotScanned if each.word == word), detail
 
 
-def write_down(adapted: Adapted, notes: TaskNotes) -> ScanVerdict:
-    """Put the verdict of each service that was asked into the notes; the one that counts."""
+def write_down(adapted: Adapted, notes: TaskNotes, size: int | None = None) -> ScanVerdict:
+    """Put the verdict of each service that was asked into the notes; the one that counts. ``size``: bytes of the body, where
+    the service was shown it unpacked."""
     for verdict in adapted.verdicts:
         side = _side(verdict)
         if verdict.outcome is Outcome.BYPASSED:
@@ -82,13 +124,13 @@ def write_down(adapted: Adapted, notes: TaskNotes) -> ScanVerdict:
             skip(notes, side, NotScanned.ENCRYPTED, detail=_inside(verdict))
         notes.scans.append(verdict)
         notes.step(f"icap_{verdict.method.lower()}", verdict.ms / 1000)
-    _weigh(adapted.verdict, notes)
+    _weigh(adapted.verdict, notes, adapted.verdict.size if size is None else size)
     return adapted.verdict
 
 
-def _weigh(verdict: ScanVerdict, notes: TaskNotes) -> None:
+def _weigh(verdict: ScanVerdict, notes: TaskNotes, size: int) -> None:
     """Count the bytes by what became of them."""
-    side, size = _side(verdict), verdict.size
+    side = _side(verdict)
     if verdict.outcome is Outcome.BYPASSED:
         skip(notes, side, NotScanned.SCAN_FAILED, size)
     elif verdict.outcome is Outcome.SKIPPED:

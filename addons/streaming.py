@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 from mitmproxy.http import HTTPFlow
+from mitmproxy.http import Message as HttpMessage
 
+from addons.decoding import Decoder, Undecodable
 from addons.icap_message import request_message, response_message
-from addons.scanning import Scanning, skip
+from addons.scanning import Scanning, decoder, skip
 from appliance.config.auditor import Auditor
 from appliance.domain.errors import ScanError
 from appliance.domain.not_scanned import NotScanned
@@ -33,11 +35,13 @@ class Streamed:
         settle: Settle,
         *,
         request: bool,
+        decoder: Decoder | None = None,
     ) -> None:
         self.flow = flow
         self.notes = notes
         self.scanning = scanning
         self.body = body
+        self.shown = body if decoder is None else body.another()
         self.request = request
         self.fate = Fate.DELIVER
         self.why = ""
@@ -46,6 +50,7 @@ class Streamed:
         self.over: NotScanned | None = None
         self._service = service
         self._settle = settle
+        self._decoder = decoder
         self._judged = False
         self._unscanned_from: tuple[NotScanned, int] | None = None
         self._passed = 0
@@ -76,25 +81,50 @@ class Streamed:
             return kept + data[left:]
         if self.auditor.oversize == "head":
             body.end()
+            self.shown.end()
             self.skip(NotScanned.HEAD_ONLY, self.auditor.max_scan_size)
         else:
-            self.over = NotScanned.TOO_LARGE
-            body.abort(ScanError(Reason.BODY_TOO_LARGE, f"more than {self.auditor.max_scan_size} bytes"))
+            self._break(NotScanned.TOO_LARGE, Reason.BODY_TOO_LARGE, f"more than {self.auditor.max_scan_size} bytes")
+            body.abort(self.shown.error or ScanError(Reason.BODY_TOO_LARGE))
         return data[left:]
 
     def _keep(self, data: bytes) -> bytes:
         try:
             self.body.feed(data)
-        except ScanError:
-            self.over = None if self._judged else NotScanned.NO_ROOM
+        except ScanError as error:
+            if not self._judged:
+                self._break(NotScanned.NO_ROOM, error.reason, error.detail)
             return data
+        if self._decoder is not None and not self._judged and self.over is None:
+            self._show(self._decoder, data)
         return b""
 
+    def _show(self, decoder: Decoder, data: bytes) -> None:
+        """To the service the body goes unpacked."""
+        try:
+            for piece in decoder.feed(data):
+                self.shown.feed(piece)
+        except Undecodable as error:
+            self._break(NotScanned.UNDECODABLE, Reason.NOT_SCANNABLE, str(error))
+        except ScanError as error:
+            self._break(NotScanned.NO_ROOM, error.reason, error.detail)
+
+    def _break(self, over: NotScanned, reason: Reason, detail: str) -> None:
+        """It cannot be scanned to its end."""
+        self.over = over
+        self.shown.abort(ScanError(reason, detail))
+
     def end(self) -> None:
+        if self._decoder is not None and self.over is None and not self._judged:
+            try:
+                self._decoder.end()
+            except Undecodable as error:
+                self._break(NotScanned.UNDECODABLE, Reason.NOT_SCANNABLE, str(error))
         self.body.end()
+        self.shown.end()
 
     async def judge(self) -> None:
-        adapted = await self._service.adapt(self._message()) if self.body.error is None else None
+        adapted = await self._service.adapt(self._message()) if self.shown.error is None else None
         self._judged = True
         self._settle(self, None if self.over is not None else adapted)
 
@@ -108,10 +138,23 @@ class Streamed:
 
     def close(self) -> None:
         self.body.close()
+        self.shown.close()
         if self.replacement is not None:
             self.replacement.close()
 
     # -- for the verdict -------------------------------------------------------------------------------------------
+
+    @property
+    def transferred(self) -> int | None:
+        """Bytes that the verdict is about, where they are not those that the service was shown."""
+        return self.body.size if self._decoder is not None else None
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether what broke a limit goes on without a verdict."""
+        auditor = self.auditor
+        policy = auditor.content_codings.undecodable if self.over is NotScanned.UNDECODABLE else auditor.oversize
+        return policy == "bypass"
 
     def skip(self, word: NotScanned, start: int = 0) -> None:
         """What goes on from ``start`` has not been judged."""
@@ -127,9 +170,10 @@ class Streamed:
             self.notes.status = self.flow.response.status_code
 
     def _message(self) -> Message:
+        plain = self._decoder is not None
         if self.request or self.flow.response is None:
-            return request_message(self.flow, self.scanning, self.body)
-        return response_message(self.flow, self.flow.response, self.scanning, self.body)
+            return request_message(self.flow, self.scanning, self.shown, plain=plain)
+        return response_message(self.flow, self.flow.response, self.scanning, self.shown, plain=plain)
 
 
 class StreamPlan:
@@ -162,13 +206,23 @@ def plan(
 ) -> None:
     """Leave a plan on the flow for the body whose head is here."""
     message = flow.request if request or flow.response is None else flow.response
-    above = min(scanning.auditor.large_bodies.above, scanning.auditor.max_scan_size)
+    undo = _decoder(message, scanning.auditor)
+    above = 0 if undo is not None else min(scanning.auditor.large_bodies.above, scanning.auditor.max_scan_size)
     length = message.headers.get("content-length", "")
     no_body = not request and flow.request.method == "HEAD"
     at_once = length.isdigit() and int(length) > above and not no_body
-    flow.metadata[PLANS[request]] = StreamPlan(
-        above, room, lambda body: Streamed(flow, notes, scanning, service, body, settle, request=request), at_once=at_once
-    )
+
+    def make(body: Body) -> Streamed:
+        return Streamed(flow, notes, scanning, service, body, settle, request=request, decoder=undo)
+
+    flow.metadata[PLANS[request]] = StreamPlan(above, room, make, at_once=at_once)
+
+
+def _decoder(message: HttpMessage, auditor: Auditor) -> Decoder | None:
+    try:
+        return decoder(message, auditor)
+    except Undecodable:
+        return None  # there is no body: ``refused`` has looked
 
 
 def inspected(flow: HTTPFlow, *, request: bool) -> bool:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from appliance.config.bodies import LargeBodies
+from appliance.config.bodies import ContentCodings, LargeBodies
 from appliance.config.consistency import NameConsistency
 from appliance.config.icap_rule import IcapRule
 from appliance.config.icap_service import IcapHealth
@@ -49,11 +49,15 @@ class Auditor(Node):
     """Bodies too large to be held in memory."""
     max_scan_size: Size = 25 * 1024 * 1024
     """The largest body that is sent to a service. Who raises it raises the scanner's own limits too."""
-    ranges: Literal["whole", "pass"] = "whole"
-    """Range requests whose answers are scanned: ask for the whole instead, or scan each piece alone (a signature that lies
-    across two pieces is then not found)."""
+    content_codings: ContentCodings = ContentCodings()
+    """Bodies that are packed."""
+    ranges: Literal["whole", "pass", "block"] = "whole"
+    """Range requests whose answers are scanned: ask for the whole instead, scan each piece alone (a signature that lies across
+    two pieces is then not found; recorded as ``part``), or refuse them. Except with ``pass``, a part that comes nevertheless is
+    blocked."""
     event_stream: Literal["block", "bypass"] = "block"
-    """text/event-stream and other answers without an end, which cannot be held back for a scan."""
+    """Answers without an end, which cannot be held back for a scan: text/event-stream and multipart/x-mixed-replace. With
+    ``bypass`` gRPC streams as well, in both directions; otherwise each call is held until it is complete."""
     alt_svc: Literal["strip", "clear", "inspected", "pass"] = "strip"
     """Alternative services (Alt-Svc), by which servers send clients to QUIC or to other hosts. ``strip``: clients do not learn
     of them. ``clear``: they are told to forget those they know from elsewhere. ``inspected``: only those over TCP on the same

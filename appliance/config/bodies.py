@@ -1,5 +1,7 @@
 """Bodies that are too large to be held in memory until their scan is over."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from appliance.config.values import Node, Seconds, Size
@@ -36,3 +38,20 @@ class LargeBodies(Node):
     """Smaller ones are held in memory and scanned at once; larger ones go to the service as they come."""
     trickle: Trickle | None = None
     """Absent: a client gets nothing of a body before the verdict."""
+
+
+class ContentCodings(Node):
+    """Packed bodies: ``content_codings`` of an auditor. Scanners undo gzip; deflate, br and zstd, and one coding on top of
+    another, are undone for them. What is delivered stays as it was."""
+
+    narrow: bool = True
+    """Servers are not told that clients take what would have to be undone here, which saves the work."""
+    max_size: Size = 256 * 1024 * 1024
+    """Bytes that a body may have when it is unpacked."""
+    max_ratio: int = Field(200, ge=1)
+    """How many times its size a body may have when it is unpacked; up to 1 MB it does not count."""
+    max_depth: int = Field(2, ge=1, le=5)
+    """Codings on top of each other."""
+    undecodable: Literal["block", "bypass"] = "block"
+    """What is not what it says, has a coding that nobody knows, or breaks these limits: blocked, or passed without a scan and
+    recorded as such."""

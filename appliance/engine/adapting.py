@@ -122,7 +122,7 @@ class AdaptingStream(HttpStream):
             yield from self._send(passage, data)
             return
         source = self.context.client if passage.request else self.context.server
-        body = passage.inspection.body
+        body = passage.inspection.body if passage.judged else passage.inspection.shown
         if not passage.arrived(data):
             yield Hold(source, passage.over.wait)
         elif body.pressed:

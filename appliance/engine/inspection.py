@@ -45,6 +45,8 @@ class Inspection(Protocol):
     """One body. ``started``: the engine says that some of the message has gone out. ``why``: words for the flow's error."""
 
     body: Body
+    shown: Body
+    """What the service reads: the same, or the body with its codings undone."""
     fate: Fate
     why: str
     started: bool

@@ -45,7 +45,7 @@ class Passage:
     @property
     def idle(self) -> bool:
         """The judging waits for bytes of the source."""
-        body = self.inspection.body
+        body = self.inspection.shown
         return not body.ended and body.error is None and not body.pressed
 
     def begin(self) -> None:

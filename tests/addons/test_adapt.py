@@ -85,7 +85,7 @@ async def test_a_request_is_shown_whole_and_a_clean_one_is_untouched() -> None:
 
 
 async def test_a_response_is_shown_with_its_request() -> None:
-    place = Place(service := Service())
+    place = Place(service := Service(), ranges="pass")
     made = flow(http2=True)
     task(made)
     answered(made, 206, b"part", {"Content-Type": "text/plain"})
@@ -205,6 +205,18 @@ async def test_without_a_service_bodies_stream_and_are_counted() -> None:
         ({"max_scan_size": 100, "oversize": "bypass"}, {"Content-Length": "101"}, Reason.OK, ["response: too_large"]),
         ({}, {"Content-Type": "Text/Event-Stream; charset=utf-8"}, Reason.NOT_SCANNABLE, []),
         ({"event_stream": "bypass"}, {"Content-Type": "text/event-stream"}, Reason.OK, ["response: streamed"]),
+        ({}, {"Content-Type": "multipart/x-mixed-replace; boundary=a"}, Reason.NOT_SCANNABLE, []),
+        ({}, {"Content-Type": "application/grpc+proto"}, Reason.OK, []),
+        ({"event_stream": "bypass"}, {"Content-Type": "application/grpc+proto"}, Reason.OK, ["response: streamed"]),
+        ({}, {"Content-Encoding": "br", "Content-Length": "5"}, Reason.OK, []),
+        ({}, {"Content-Encoding": "compress", "Content-Length": "5"}, Reason.NOT_SCANNABLE, []),
+        ({}, {"Content-Encoding": "br, br, br", "Content-Length": "5"}, Reason.NOT_SCANNABLE, []),
+        (
+            {"content_codings": {"undecodable": "bypass"}},
+            {"Content-Encoding": "compress", "Content-Length": "5"},
+            Reason.OK,
+            ["response: undecodable"],
+        ),
         ({"application_audit_ratio": 0.0}, {}, Reason.OK, ["response: not_sampled"]),
     ],
 )
@@ -220,6 +232,46 @@ async def test_what_cannot_be_held_is_decided_before_the_body(
     assert (notes.reason, notes.not_scanned, is_ours(made)) == (reason, not_scanned, reason is not Reason.OK)
     assert bool(response.stream) is bool(not_scanned)
     assert service.shown == []
+
+
+@pytest.mark.security
+@pytest.mark.parametrize(
+    ("ranges", "forwarded", "stopped"),
+    [("whole", False, True), ("pass", True, False), ("block", True, True)],
+)
+async def test_c7_parts_are_asked_for_whole_refused_or_scanned_alone(ranges: str, forwarded: bool, stopped: bool) -> None:
+    """A server that sends a part nobody asked for has it stopped as well."""
+    place = Place(Service(), ranges=ranges)
+    asked = flow(headers={"Range": "bytes=0-33"})
+    notes = task(asked)
+    place.adapt.requestheaders(asked)
+    assert ("range" in asked.request.headers) is forwarded
+    assert is_ours(asked) is (ranges == "block")
+    unasked = flow()
+    notes = task(unasked)
+    answered(unasked, 206, b"part")
+    place.adapt.responseheaders(unasked)
+    assert is_ours(unasked) is stopped
+    assert notes.reason is (Reason.NOT_SCANNABLE if stopped else Reason.OK)
+    assert notes.not_scanned == ([] if stopped else ["response: part"])
+
+
+async def test_a_stream_of_grpc_that_may_pass_flows_in_both_directions() -> None:
+    place = Place(Service(), event_stream="bypass")
+    made = flow("POST", headers={"Content-Type": "application/grpc"})
+    notes = task(made)
+    place.adapt.requestheaders(made)
+    assert callable(made.request.stream)
+    assert notes.not_scanned == ["request: streamed"]
+
+
+@pytest.mark.parametrize("narrow", [True, False])
+async def test_c7_narrowing_what_is_accepted_is_optional(narrow: bool) -> None:
+    place = Place(Service(), content_codings={"narrow": narrow})
+    made = flow(headers={"Accept-Encoding": "gzip, br"})
+    task(made)
+    place.adapt.requestheaders(made)
+    assert made.request.headers["accept-encoding"] == ("gzip" if narrow else "gzip, br")
 
 
 async def test_the_answer_to_head_describes_a_body_that_does_not_come() -> None:

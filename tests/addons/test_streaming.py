@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import brotli
 import pytest
 from mitmproxy.http import HTTPFlow
 
@@ -21,9 +22,11 @@ class Reading:
     def __init__(self, answer: Adapted | None = None) -> None:
         self.answer = answer
         self.read = b""
+        self.heads = b""
 
     async def adapt(self, message: Message) -> Adapted:
         body = message.body
+        self.heads = message.response_head or b""
         assert isinstance(body, Body)
         try:
             async for piece in body.pieces():
@@ -34,12 +37,14 @@ class Reading:
         return self.answer or Adapted(verdict(message.method, size=body.size))
 
 
-def download(service: Reading, **settings: Any) -> tuple[HTTPFlow, Place]:
+def download(service: Reading, coding: str = "", **settings: Any) -> tuple[HTTPFlow, Place]:
     place = Place(service, **{"max_scan_size": 100, "large_bodies": {"above": 10}} | settings)  # type: ignore[arg-type]
     made = flow()
     task(made)
     answered(made, body=b"")
     made.response.headers.pop("content-length", None)  # type: ignore[union-attr]
+    if coding:
+        made.response.headers["content-encoding"] = coding  # type: ignore[union-attr]
     place.adapt.responseheaders(made)
     return made, place
 
@@ -152,3 +157,40 @@ async def test_a_scan_that_fails_is_the_tenant_s_to_decide(on_error: str) -> Non
     assert (streamed.fate is Fate.DELIVER) is (on_error == "bypass")
     assert notes.unscanned_bytes == ({"response: scan_failed": 50} if on_error == "bypass" else {})
     assert notes.scanned_bytes == {}
+
+
+@pytest.mark.security
+async def test_c7_a_packed_body_is_shown_unpacked_and_delivered_packed() -> None:
+    packed = brotli.compress(b"plain text " * 3)
+    made, _ = download(service := Reading(), "br")
+    streamed = started(made)
+    assert made.metadata[PLANS[False]].above == 0, "every byte of it goes through the decoder"
+    for at in range(0, len(packed), 7):
+        assert streamed.feed(packed[at : at + 7]) == b""
+    streamed.end()
+    await streamed.judge()
+    streamed.passed(len(packed))
+    notes = made.metadata["arcus.task"]
+    assert service.read == b"plain text " * 3
+    assert b"content-encoding" not in service.heads.lower()
+    assert streamed.body.read(0, 1000) == packed
+    assert (streamed.fate, notes.scanned_bytes, notes.unscanned_bytes) == (Fate.DELIVER, {"response": len(packed)}, {})
+
+
+@pytest.mark.security
+@pytest.mark.parametrize("undecodable", ["block", "bypass"])
+@pytest.mark.parametrize(
+    "packed", [b"\xffnot brotli at all" * 2, brotli.compress(b"text" * 9)[:-1], brotli.compress(bytes(5000))]
+)
+async def test_c7_what_is_not_what_it_says_or_unpacks_to_too_much(packed: bytes, undecodable: str) -> None:
+    made, _ = download(Reading(), "br", content_codings={"undecodable": undecodable, "max_size": 4999})
+    streamed = started(made)
+    assert streamed.feed(packed) == b""
+    streamed.end()
+    await streamed.judge()
+    notes = made.metadata["arcus.task"]
+    if undecodable == "block":
+        assert (streamed.fate, notes.reason, notes.scanned_bytes) == (Fate.REPLACE, Reason.NOT_SCANNABLE, {})
+        return
+    streamed.passed(len(packed))
+    assert (streamed.fate, notes.unscanned_bytes) == (Fate.DELIVER, {"response: undecodable": len(packed)})

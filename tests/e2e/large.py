@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import brotli
+
 from tests.e2e.icap_peers import listening
 from tests.servers import EICAR
 
@@ -36,7 +38,8 @@ class Transfer:
 @dataclass
 class BigOrigin:
     """``/gen?size=N``: so many bytes. ``chunked``: without a length. ``at=M``: with the virus at that offset. ``stop=M``:
-    the connection ends there. ``hold=M``: stands still there until ``go`` is set. POST: takes what comes."""
+    the connection ends there. ``hold=M``: stands still there until ``go`` is set. ``packed``: with Brotli.
+    POST: takes what comes."""
 
     port: int = 0
     go: threading.Event = field(default_factory=threading.Event)
@@ -133,6 +136,9 @@ def _give(origin: BigOrigin, sock: socket.socket, transfer: Transfer) -> bool:
     size, at, hold, stop = (int(query.get(name, -1)) for name in ("size", "at", "hold", "stop"))
     chunked = "chunked" in query
     kind = query.get("type", "application/octet-stream")
+    if "packed" in query:
+        _give_packed(sock, piece(0, size, at))
+        return True
     framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
     sock.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n{framing}\r\n\r\n".encode())
     while transfer.sent < size:
@@ -147,6 +153,11 @@ def _give(origin: BigOrigin, sock: socket.socket, transfer: Transfer) -> bool:
     if chunked:
         sock.sendall(b"0\r\n\r\n")
     return True
+
+
+def _give_packed(sock: socket.socket, data: bytes) -> None:
+    packed = brotli.compress(data, quality=1)
+    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed)
 
 
 _OPTIONS = (

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import brotli
 import pytest
 
-from tests.e2e.large import BigOrigin, StreamScanner, big_origin, digest, memory, stream_scanner
+from tests.e2e.large import BigOrigin, StreamScanner, big_origin, digest, memory, piece, stream_scanner
 from tests.e2e.records import record
 from tests.e2e.running import Running, base_config, running, wait_until
 from tests.e2e.scanners import auditor
@@ -210,6 +211,21 @@ def test_c7_over_http2_a_late_virus_resets_the_stream(lab: Lab) -> None:
     assert answers[0].code == 92, answers[0].error  # CURLE_HTTP2_STREAM
     assert target.stat().st_size < size
     assert record(lab.appliance, mark)["reason"] == "malware_found"
+
+
+@pytest.mark.security
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_c7_a_packed_body_is_scanned_unpacked_and_delivered_as_it_was(lab: Lab, version: str) -> None:
+    """Brotli that nobody asked for: to a scanner it would be noise."""
+    mark = lab.mark("packed")
+    infected = lab.get("default", f"/gen?size=60000&at=1000&packed{mark}", version)
+    clean = lab.get("default", f"/gen?size=60000&packed{mark}clean", version)
+    assert infected.status == 403
+    assert record(lab.appliance, f"at=1000&packed{mark}")["signature"] == "Eicar-Test"
+    assert clean.headers["content-encoding"] == "br"
+    assert brotli.decompress(clean.body) == piece(0, 60000, -1)
+    assert lab.scanner.bytes_of(f"{mark}clean") == [60000]
+    assert record(lab.appliance, f"{mark}clean")["scanned_bytes"] == {"response": len(clean.body)}
 
 
 # -- uploads --------------------------------------------------------------------------------------------------------------
