@@ -37,6 +37,14 @@ class Learning(Node):
     """How long an exclusion holds; then the evidence must be complete once more."""
     retest: int = Field(100, ge=0, le=1_000_000)
     """One of so many excluded connections is decrypted all the same, to see whether it works again; 0: none."""
+    networks: int = Field(2, ge=1, le=1000)
+    """For `apply`: the networks (an IPv4 /24, an IPv6 /48) that those clients must be in, unless as many users as ``clients``
+    have signed in. With fewer, it is proposed."""
+    common: int = Field(50, ge=0, le=100_000)
+    """For `apply`: a program whose likes have accepted our certificate at so many hosts is a general one, such as a browser;
+    for it, an exclusion is proposed and never holds at once. 0: no program is too common."""
+    per_client: int = Field(20, ge=1, le=10_000)
+    """A client that stands in the evidence of so many proposals and exclusions counts for no further one."""
     max_entries: int = Field(100, ge=1, le=10_000)
     """Proposals and exclusions that a tenant can have at one time."""
 

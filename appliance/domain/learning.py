@@ -61,6 +61,8 @@ class Evidence:
     """Clients with the same fingerprint that accepted our certificate for this host."""
     others_here: int = 0
     """Clients with another fingerprint that did."""
+    program_hosts: int = 0
+    """Hosts at which the same fingerprint accepted our certificate, for any client."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from appliance.domain.exclusion import Kind, State
 from appliance.domain.learning import Entry, Evidence, ExclusionError, Key, Record
 from appliance.domain.target import normalise_host
 from appliance.learning.book import Book
-from appliance.learning.judge import judge
+from appliance.learning.judge import doubts, judge
 from appliance.learning.tenants import TenantRules
 
 _JA4: Final = re.compile(r"t[0-9s][0-9][di][0-9]{4}[0-9A-Za-z]{2}_[0-9a-f]{12}_[0-9a-f]{12}\Z")
@@ -47,7 +47,9 @@ class Desk:
             return ("the tenant is not in the configuration, or decrypts nothing",)
         if record.key.kind is Kind.MANUAL:
             return (f"cannot be excluded: {veto}",) if (veto := rules.veto(record.key.host)) else ()
-        return judge(record.key, record.evidence, rules.learning, rules.veto(record.key.host)).missing
+        missing = judge(record.key, record.evidence, rules.learning, rules.veto(record.key.host)).missing
+        waits = record.state is State.PROPOSED and rules.learning.mode == "apply"
+        return missing + (doubts(record.key, record.evidence, rules.learning) if waits else ())
 
     def approve(self, exclusion_id: str, actor: Actor, why: str = "", tenant: str | None = None) -> Record:
         """A proposal, or what was rejected, holds from now on, for the tenant's ttl."""

@@ -7,10 +7,11 @@ from typing import Final
 
 from appliance.domain.act import Actor
 from appliance.domain.exclusion import Kind, Learned, State
-from appliance.domain.learning import Acceptance, Key, Record
+from appliance.domain.learning import Acceptance, Evidence, Key, Record
 from appliance.learning.book import Book
-from appliance.learning.judge import judge, reason
+from appliance.learning.judge import doubts, judge, reason
 from appliance.learning.observe import Event, acceptance, refusal
+from appliance.learning.tenants import TenantRules
 from appliance.storage.exclusions import learned
 
 logger = logging.getLogger(__name__)
@@ -110,15 +111,34 @@ class Learner:
         standing = self._store.open(key)
         if standing is not None:
             if standing.key.kind is not Kind.MANUAL and evidence.failures:
-                self._store.refresh(standing.id, evidence, reason(key, evidence))
+                self._reconsider(standing, evidence, rules, now)
             return
-        if not judge(key, evidence, rules.learning, rules.veto(key.host)).complete:
+        veto = rules.veto(key.host)
+        # who contributed to what takes a look at all that stands: only for what is complete otherwise
+        if (
+            not judge(key, evidence, rules.learning, veto).complete
+            or not judge(key, evidence, rules.learning, veto, self._spent(key.tenant, rules.learning.per_client)).complete
+        ):
             return
         if self._book.full(key.tenant):
             logger.warning("a tenant has as many exclusions as it may", extra={"tenant": key.tenant, "host": key.host})
             return
-        state = State.ACTIVE if rules.learning.mode == "apply" else State.PROPOSED
+        unsure = rules.learning.mode != "apply" or doubts(key, evidence, rules.learning)
+        state = State.PROPOSED if unsure else State.ACTIVE
         until, text = now + rules.learning.ttl, reason(key, evidence)
         record = self._book.open(key, state, until, POLICY, state.value, text, evidence, rules.learning.retest)
         if record is not None:
             logger.info("an exclusion was learned", extra={"exclusion": record.id, "host": key.host, "state": state.value})
+
+    def _spent(self, tenant: str, most: int) -> frozenset[str]:
+        """Clients that have contributed to so many."""
+        return frozenset(client for client, number in self._store.contributions(tenant).items() if number >= most)
+
+    def _reconsider(self, standing: Record, evidence: Evidence, rules: TenantRules, now: float) -> None:
+        """Newer evidence. What was proposed because of doubts holds once there are none."""
+        key, text = standing.key, reason(standing.key, evidence)
+        self._store.refresh(standing.id, evidence, text)
+        if standing.state is not State.PROPOSED or rules.learning.mode != "apply" or doubts(key, evidence, rules.learning):
+            return
+        if judge(key, evidence, rules.learning, rules.veto(key.host)).complete:
+            self._book.move(standing, State.ACTIVE, now + rules.learning.ttl, POLICY, State.ACTIVE.value, text)

@@ -1,6 +1,7 @@
 """Exclusions and what they are learned from, in the event store's file. All of it is bounded: what clients do adds rows."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
@@ -120,6 +121,16 @@ class ExclusionStore:
         with self._store.reading() as connection:
             return int(connection.execute(sql, {"tenant": tenant}).scalar_one())
 
+    def contributions(self, tenant: str) -> Counter[str]:
+        """In the evidence of how many of a tenant's learned exclusions that are not over each client stands."""
+        sql = text(
+            "SELECT evidence FROM exclusions WHERE tenant_id = :tenant AND kind <> 'manual' "
+            "AND state IN ('proposed', 'active', 'rejected')"
+        )
+        with self._store.reading() as connection:
+            rows = connection.execute(sql, {"tenant": tenant}).all()
+        return Counter(client for (evidence,) in rows for client in json.loads(evidence)["clients"])
+
     def add(self, record: Record, entry: Entry) -> bool:
         """Store a new one, with the first line of its history. False when one stands for its key already. Raises StoreError."""
         values = (
@@ -233,6 +244,9 @@ SELECT count(DISTINCT CASE WHEN :fingerprint IN ('', fingerprint) THEN client EN
 count(DISTINCT CASE WHEN :fingerprint NOT IN ('', fingerprint) THEN client END)
 FROM tls_acceptances WHERE tenant_id = :tenant AND host = :host
 """
+_ELSEWHERE: Final = """
+SELECT count(DISTINCT host) FROM tls_acceptances WHERE tenant_id = :tenant AND fingerprint = :fingerprint AND host <> :host
+"""
 
 
 def _evidence(connection: Connection, key: Key, since: float) -> Evidence:
@@ -251,6 +265,7 @@ def _evidence(connection: Connection, key: Key, since: float) -> Evidence:
         user_agents=tuple(row[0] for row in connection.execute(text(_AGENTS), _key(key) | {"since": since})),
         accepted_here=same,
         others_here=other,
+        program_hosts=connection.execute(text(_ELSEWHERE), _key(key)).scalar_one() if key.fingerprint else 0,
     )
 
 

@@ -17,7 +17,7 @@ from tests.e2e.running import ROOT, Running, base_config, running, wait_until
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e-exclusions")]
 
 HOSTS = ("elsewhere.test", "pinned.test", "covered.test", "never.test", "asked.test", "own.test", "origin.test", "marker.test")
-LEARN = {"mode": "apply", "clients": 3, "failures": 3, "spread": 0, "retest": 0}
+LEARN = {"mode": "apply", "clients": 3, "failures": 3, "spread": 0, "retest": 0, "networks": 1}
 
 
 @dataclass

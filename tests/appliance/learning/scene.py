@@ -23,7 +23,9 @@ APP = "t13d1516h2_8daaf6152771_e5627efa2ab1"
 OTHER = "t13d1516h2_8daaf6152771_000000000000"
 HOST, ELSEWHERE = "pinned.test", "elsewhere.test"
 THREE = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
-RULES = Learning(mode="apply", clients=3, failures=5, period=86_400, spread=600, ttl=7 * 86_400, retest=10, max_entries=3)
+RULES = Learning(
+    mode="apply", clients=3, failures=5, period=86_400, spread=600, ttl=7 * 86_400, retest=10, max_entries=3, networks=1,
+)  # fmt: skip
 
 
 class Scene:
