@@ -29,9 +29,10 @@ bench:  ## Side by side with stock mitmdump and squid; writes bench/results.md
 	@scripts/bootstrap test
 	$(PY) -m bench $(ARGS)
 
-bench-icap:  ## Our ICAP server beside c-icap, each with clamd; writes bench/icap-results.md
+bench-icap:  ## Our ICAP server beside c-icap, then the proxies before them; writes bench/icap-results.md and scanning-results.md
 	@scripts/bootstrap test
 	$(PY) -m bench.icap $(ARGS)
+	$(PY) -m bench.scanning $(ARGS)
 
 bench-tls:  ## Bad certificates and TLS parameters behind Arcus, mitmdump and squid; writes bench/tls-results.md
 	@scripts/bootstrap test

@@ -66,15 +66,17 @@ _SERVICES = """\
 """
 
 _SERVER = """
-icap_server:
+{kept}icap_server:
   listen: {{address: "127.0.0.1:{icap}"}}
   scanner: {{type: clamd, socket: "{socket}"}}
 """
 
 
-def text(folder: Path, number: int, workers: int, origin_ca: Path, hosts: dict[str, str], clamd: Path | None) -> str:
-    """``number`` keeps the ports of several instances apart: 8200 + number is the listener."""
-    values = {"icap": 1340 + number, "socket": clamd}
+def text(
+    folder: Path, number: int, workers: int, origin_ca: Path, hosts: dict[str, str], clamd: Path | None, *, kept: bool = False
+) -> str:
+    """``number`` keeps the ports of several instances apart: 8200 + number is the listener. ``kept``: verdicts are."""
+    values = {"icap": 1340 + number, "socket": clamd, "kept": "" if kept else "verdict_cache: null\n"}
     own = f"arcus-{number}.test"
     cold = {cold_name(own, index): hosts[own] for index in range(COLD)} if own in hosts else {}
     return _TEXT.format(

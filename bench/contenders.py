@@ -65,8 +65,8 @@ def mitmdump(site: Site) -> Iterator[Contender]:
 @contextlib.contextmanager
 def squid(site: Site, scanner: Scanner | None = None, *, delay_pool: bool = False) -> Iterator[Contender]:
     """Debian's squid-openssl, one process, ssl-bump of everything, with an access log. ``scanner``: c-icap and clamd."""
-    name = "squid" if scanner is None else "squid_icap"
-    folder, port = _folder(site, name), 8102 if scanner is None else 8112
+    name = "squid" if scanner is None else "squid_delay" if delay_pool else "squid_icap"
+    folder, port = _folder(site, name), {"squid": 8102, "squid_icap": 8112, "squid_delay": 8122}[name]
     squid_config.write(folder, name, port, site.origin_ca, scanner.uri if scanner else None, delay_pool=delay_pool)
     helper = str(SQUID_HELPERS / "security_file_certgen")
     call([helper, "-c", "-s", str(folder / "certificates"), "-M", "16MB"])
@@ -80,13 +80,14 @@ def squid(site: Site, scanner: Scanner | None = None, *, delay_pool: bool = Fals
 
 
 @contextlib.contextmanager
-def arcus(site: Site, workers: int, clamd: Scanner | None = None) -> Iterator[Contender]:
-    """``arcus run`` with a tenant, policies, the audit log and the pages. ``clamd``: with its own ICAP server before it."""
-    name = f"arcus_{workers}" if clamd is None else "arcus_icap"
-    number = workers if clamd is None else 9
+def arcus(site: Site, workers: int, clamd: Scanner | None = None, *, kept: bool = False) -> Iterator[Contender]:
+    """``arcus run`` with a tenant, policies, the audit log and the pages. ``clamd``: with its own ICAP server before it.
+    ``kept``: verdicts are kept, as they are by default; otherwise every body is scanned."""
+    name = f"arcus_{workers}" if clamd is None else "arcus_kept" if kept else "arcus_icap"
+    number = workers if clamd is None else 8 if kept else 9
     folder, port = _folder(site, name), 8200 + number
     socket = clamd.socket if clamd else None
-    text = arcus_config.text(folder, number, workers, site.origin_ca, site.hosts, socket)
+    text = arcus_config.text(folder, number, workers, site.origin_ca, site.hosts, socket, kept=kept)
     configuration = folder / "bench.yaml"
     configuration.write_text(text)
     command = [*arcus_command(), "run", "-c", str(configuration)]

@@ -19,6 +19,19 @@ request = function()
   return wrk.format("GET", "{path}" .. n)
 end
 """
+_ZIPF = """\
+local upto, sum = {{}}, 0
+for n = 1, {count} do sum = sum + 1 / n; upto[n] = sum end
+math.randomseed(1)
+request = function()
+  local wanted, low, high = math.random() * sum, 1, {count}
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if upto[middle] < wanted then low = middle + 1 else high = middle end
+  end
+  return wrk.format("GET", "{path}" .. (low - 1))
+end
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +103,13 @@ def cycle_script(base: Path, path: str, count: int, start: int) -> Path:
     """A script for wrk that asks for ``path0``, ``path1`` and so on."""
     script = base / f"cycle-{path.strip('/').replace('/', '-')}-{start}.lua"
     script.write_text(_CYCLE.format(path=path, count=count, start=start))
+    return script
+
+
+def zipf_script(base: Path, path: str, count: int) -> Path:
+    """A script for wrk that asks for ``path0`` to ``pathN``, the n-th as often as 1/n (Zipf's law with exponent 1)."""
+    script = base / f"zipf-{path.strip('/').replace('/', '-')}.lua"
+    script.write_text(_ZIPF.format(path=path, count=count))
     return script
 
 

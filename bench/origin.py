@@ -17,7 +17,7 @@ from bench.processes import Program, running
 from bench.topology import Namespace
 
 KIB = 1024
-UNIQUE: Mapping[str, tuple[int, int]] = {"1k": (KIB, 2000), "40k": (40 * KIB, 500), "100k": (100 * KIB, 300)}
+UNIQUE: Mapping[str, tuple[int, int]] = {"1k": (KIB, 2000), "40k": (40 * KIB, 1000), "100k": (100 * KIB, 300)}
 """Bodies that differ, for the scanners: size in bytes and how many. They are random, so no two are equal."""
 MARKER = b"PLEASE-BLOCK-ME-7f3a"
 """The scanners' test signature finds it at any offset."""

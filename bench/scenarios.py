@@ -4,9 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.load import Load, cycle_script, h2load, handshakes, wrk
+from bench.load import Load, cycle_script, h2load, handshakes, wrk, zipf_script
 from bench.origin import UNIQUE
 from bench.topology import Namespace
+
+OBJECTS = 1000
+"""Of which repeated bodies are chosen."""
 
 type Drive = Callable[[Namespace, Path, str, int], Load]
 """Client, a folder for scripts, host and seconds."""
@@ -52,6 +55,14 @@ def _unique(size: str, connections: int) -> Drive:
     return drive
 
 
+def _zipf(size: str, connections: int) -> Drive:
+    def drive(client: Namespace, base: Path, host: str, seconds: int) -> Load:
+        script = zipf_script(base, f"/u{size}/", OBJECTS)
+        return wrk(client, f"https://{host}/", connections, seconds, ("-s", str(script)))
+
+    return drive
+
+
 PLAIN = (
     Scenario("1k", "1 KB, 16 keep-alive connections", _wrk("/1k", 16)),
     Scenario("1k-c64", "1 KB, 64 keep-alive connections", _wrk("/1k", 64)),
@@ -66,4 +77,8 @@ SCANNED = (
     Scenario("icap-1k", "1 KB, every body scanned", _unique("1k", 16)),
     Scenario("icap-40k", "40 KB, every body scanned", _unique("40k", 16)),
     Scenario("icap-100k", "100 KB, every body scanned", _unique("100k", 16)),
+)
+REPEATED = (
+    Scenario("zipf-1k", "1 KB, Zipf over 1,000 objects", _zipf("1k", 16)),
+    Scenario("zipf-40k", "40 KB, Zipf over 1,000 objects", _zipf("40k", 16)),
 )

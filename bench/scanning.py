@@ -1,0 +1,111 @@
+"""``python -m bench.scanning``: scanning beside squid with c-icap and clamd. See ``--help``.
+
+Exit status: 0 done, 1 failed, 2 something is missing or the usage is wrong.
+"""
+
+import argparse
+import contextlib
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Set
+from pathlib import Path
+
+from bench import contenders, machine
+from bench.contenders import Contender, Site
+from bench.measure import FULL, QUICK, Pace, check, check_scanning, measure, say
+from bench.origin import origin
+from bench.processes import BenchError
+from bench.scanners import c_icap, clamd
+from bench.scanning_report import ScanningResults, markdown
+from bench.scenarios import REPEATED, SCANNED, Scenario
+from bench.topology import Topology, topology
+
+RESULTS = Path(__file__).with_name("scanning-results.md")
+_HOSTS = ("squid-icap", "squid-delay", "arcus-icap", "arcus-kept")
+_LARGE = frozenset(("icap-100k",))
+"""Bodies that squid passes with a delay pool alone."""
+NAMES = {each.name: each.title for each in (*SCANNED, *REPEATED)}
+
+
+def main() -> int:
+    options = _options()
+    if options.list:
+        print("\n".join(f"{name:<12} {title}" for name, title in NAMES.items()))
+        return 0
+    if lines := machine.missing():
+        print("bench: something is missing:", *(f"  {line}" for line in lines), sep="\n", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        results = run(set(options.only or NAMES), QUICK if options.quick else FULL)
+    except BenchError as error:
+        say(f"bench: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("bench: interrupted, nothing was written")
+        return 1
+    text = markdown(results)
+    print(text)
+    if not options.only:
+        RESULTS.write_text(text)
+        say(f"bench: written to {RESULTS}")
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench.scanning", description="Scanning beside squid, c-icap and clamd.")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    parser.add_argument("--only", action="append", choices=list(NAMES), metavar="NAME",
+                        help="only this measurement (may be repeated); scanning-results.md is not written")  # fmt: skip
+    parser.add_argument("--list", action="store_true", help="the names for --only")
+    return parser.parse_args()
+
+
+def run(chosen: Set[str], pace: Pace) -> ScanningResults:
+    results = ScanningResults(machine.describe(), pace)
+    hosts = {f"{name}.test": f"10.99.1.{number}" for number, name in enumerate(_HOSTS, 1)}
+    with tempfile.TemporaryDirectory(prefix="arcus-bench-", ignore_cleanup_errors=True) as folder:
+        base = Path(folder)
+        base.chmod(0o755)  # squid's own user goes through it
+        with topology(base, hosts) as network, origin(base, network.gateway, list(hosts)) as server:
+            site = Site(base, network.gateway, server.ca, hosts)
+            _proxies(site, network, results, chosen)
+    return results
+
+
+def _proxies(site: Site, network: Topology, results: ScanningResults, chosen: Set[str]) -> None:
+    with _racing(site) as racing:
+        network.redirect({site.hosts[each.host]: each.port for each in racing.values()})
+        for contender in racing.values():
+            check(network.client, contender)
+            check_scanning(network.client, contender)
+        for scenario in (*SCANNED, *REPEATED):
+            if scenario.name in chosen:
+                say(f"{scenario.name}: {scenario.title}")
+                able = [racing[name] for name in _who(scenario)]
+                results.rows[scenario.name] = measure(network.client, site.base, scenario, able, results.pace)
+
+
+def _who(scenario: Scenario) -> tuple[str, ...]:
+    squid = "squid_delay" if scenario.name in _LARGE else "squid_icap"
+    return (squid, "arcus_icap", "arcus_kept") if scenario in REPEATED else (squid, "arcus_icap")
+
+
+@contextlib.contextmanager
+def _racing(site: Site) -> Iterator[dict[str, Contender]]:
+    """Every contender with a clamd of its own, but for the two squids, of which one works at a time."""
+    with (
+        c_icap(site.base / "squid-scanner", site.gateway) as theirs,
+        clamd(site.base / "arcus-scanner", site.gateway) as ours,
+        clamd(site.base / "kept-scanner", site.gateway) as kept,
+        contenders.squid(site, theirs) as squid,
+        contenders.squid(site, theirs, delay_pool=True) as delayed,
+        contenders.arcus(site, 1, ours) as arcus,
+        contenders.arcus(site, 1, kept, kept=True) as keeping,
+    ):
+        yield {each.name: each for each in (squid, delayed, arcus, keeping)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
