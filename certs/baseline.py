@@ -28,7 +28,7 @@ def check(raw: crypto.X509) -> Iterator[Verdict]:
     leaf, _ = rules.parse(raw, 0)
     if leaf is not None:
         yield from (
-            Verdict(Reason.UPSTREAM_CERT_INVALID, f"against the Baseline Requirements: {broken}"[:512], certificate=leaf)
+            Verdict(Reason.UPSTREAM_CERT_PROFILE, f"against the Baseline Requirements: {broken}"[:512], certificate=leaf)
             for broken in broken_by(leaf)
         )
 

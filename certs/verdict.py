@@ -53,6 +53,7 @@ _REASONS = {
     76: Reason.UPSTREAM_CERT_BAD_SIGNATURE,  # an algorithm nobody knows
     77: Reason.UPSTREAM_CERT_BAD_SIGNATURE,  # not of the kind that the issuer's key makes
     78: Reason.UPSTREAM_CERT_BAD_SIGNATURE,  # the two algorithm identifiers differ
+    **dict.fromkeys(range(83, 93), Reason.UPSTREAM_CERT_PROFILE),  # names, key identifiers, criticality: asked in strict mode
     93: Reason.UPSTREAM_CERT_MALFORMED,  # extensions before version 3
 }
 

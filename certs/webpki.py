@@ -34,7 +34,7 @@ def check(chain: Sequence[x509.Certificate], host: str, now: float, max_depth: i
         broken = next(_broken(chain), "")
     except (VerificationError, ValueError, x509.DuplicateExtension) as error:
         broken = str(error)
-    return Verdict(Reason.UPSTREAM_CERT_INVALID, f"web profile: {broken}"[:512], certificate=leaf) if broken else None
+    return Verdict(Reason.UPSTREAM_CERT_PROFILE, f"web profile: {broken}"[:512], certificate=leaf) if broken else None
 
 
 def _broken(chain: Sequence[x509.Certificate]) -> Iterator[str]:

@@ -33,6 +33,7 @@ type Cause = Literal[
     "critical_extension",
     "chain_too_long",
     "malformed",
+    "profile",
     "invalid",
 ]
 """A reason word without ``upstream_cert_``. ``own_ca`` is not among them: it is always blocked."""

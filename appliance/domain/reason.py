@@ -215,6 +215,10 @@ class Reason(Enum):
         "upstream_cert_malformed",
         _About(502, Source.UPSTREAM, "The server's certificate, or one above it, is malformed."),
     )
+    UPSTREAM_CERT_PROFILE = (
+        "upstream_cert_profile",
+        _About(502, Source.UPSTREAM, "The server's certificate breaks a rule that public CAs have to keep."),
+    )
     UPSTREAM_CERT_INVALID = (
         "upstream_cert_invalid",
         _About(502, Source.UPSTREAM, "The server's certificate does not pass verification."),

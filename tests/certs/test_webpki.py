@@ -16,7 +16,7 @@ def judge(leaf: forge.Template = LEAF, root: Pair | None = None, host: str = "or
     """What is wrong with a leaf below a root, or an empty string."""
     anchor = root or forge.world().root
     verdict = webpki.check([forge.issue(leaf, anchor).certificate, anchor.certificate], host, NOW.timestamp(), 10)
-    assert verdict is None or verdict.reason is Reason.UPSTREAM_CERT_INVALID
+    assert verdict is None or verdict.reason is Reason.UPSTREAM_CERT_PROFILE
     return verdict.detail if verdict else ""
 
 

@@ -116,5 +116,5 @@ def test_c2_a_distrusted_key_is_refused(place: Place) -> None:
 
 def test_c2_the_webs_profile_is_a_choice(place: Place) -> None:
     assert place.ask("own: handmade", "plain")[0] == 200
-    assert place.ask("own: handmade", "strict")[:2] == (502, "upstream_cert_invalid")
+    assert place.ask("own: handmade", "strict")[:2] == (502, "upstream_cert_profile")
     assert place.ask("controls: plain", "strict")[0] == 200
