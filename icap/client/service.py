@@ -3,7 +3,6 @@
 import asyncio
 import random
 import ssl
-from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 
@@ -12,24 +11,21 @@ from appliance.domain.errors import ScanError
 from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome, ScanVerdict
 from icap.client.address import ServiceAddress
+from icap.client.author import Author, transfer
 from icap.client.body import Body, length_of
 from icap.client.breaker import Breaker
-from icap.client.connection import Connection
-from icap.client.dial import dial
 from icap.client.features import Features
-from icap.client.identity import identity_fields, plain_value
 from icap.client.judgement import Judgement, judge
+from icap.client.line import Line
 from icap.client.message import Adapted, Message, Method
-from icap.client.pool import Pool
 from icap.client.probe import CLEAN, EICAR, Health, probe_message, read_health
 from icap.client.prober import Prober, Rhythm
 from icap.client.standing import Standing, State
 from icap.client.stats import EventSink, ServiceEvent, ServiceStats
 from icap.client.threat import clean_text, noted_headers, scanner_lines
-from icap.client.tls import client_context
-from icap.client.transaction import Answer, exchange
+from icap.client.transaction import Answer
 from icap.client.tuning import Tuning
-from icap.protocol import Field, Headers, Request, ServiceOptions, Transfer
+from icap.protocol import Headers, ServiceOptions, Transfer
 from icap.protocol.options import parse_istag
 
 # Hashing 1 MiB takes about a millisecond; what is larger must not hold up the loop.
@@ -63,21 +59,18 @@ class IcapService:
         self.address = ServiceAddress.parse(uri)
         self.name = name or str(self.address)
         self.stats = ServiceStats()
-        self._connect_timeout = connect_timeout
         self._timeout = timeout
-        self._max_connections = max_connections
         self._on_event: EventSink = on_event if on_event is not None else _ignore
         self._tuning = tuning if tuning is not None else Tuning()
-        self._tls = (tls or client_context()) if self.address.tls else None
         clock = clock if clock is not None else SystemClock()
         tuning = self._tuning
         breaker = Breaker(tuning.failure_limit, tuning.failure_window, tuning.revival_delay, clock)
         self.standing = Standing(breaker, self.stats, self._tell, checked=health is not None)
         self._prober = Prober(self._probe, self.standing, health, random.random) if health is not None else None
         self._features = Features(self._fetch_options, clock, tuning.default_options_ttl)
-        self._pool = Pool(self._connect, max_connections, tuning.idle_timeout, tuning.max_waiting, self.stats)
+        self._line = Line(self.address, connect_timeout, max_connections, tls, tuning, self.stats)
         self._streams = 0
-        self._fixed_fields: tuple[Field, ...] = (("Host", self.address.authority), ("User-Agent", "Arcus"))
+        self._author = Author(self.address, tuning)
 
     # -- for the traffic path ------------------------------------------------------------------------------------------
 
@@ -120,14 +113,14 @@ class IcapService:
     @property
     def connection_limit(self) -> int:
         """Connections allowed now: the configured number, or fewer when the service says so."""
-        return self._pool.limit
+        return self._line.limit
 
     async def close(self) -> None:
         """Close the connections; transactions under way end as they will."""
         if self._prober is not None:
             await self._prober.close()
         await self._features.close()
-        self._pool.close()
+        self._line.close()
 
     async def _probe(self) -> Health:
         """Raises ScanError when there are no options that say which method is to be tried."""
@@ -150,13 +143,13 @@ class IcapService:
             _check_method(message, options)
             if self.standing.on_trial and not probing:
                 self.standing.recovered()
-            if self._tuning.honour_transfer_ignore and _transfer(message, options) is Transfer.IGNORE:
+            if self._tuning.honour_transfer_ignore and transfer(message, options) is Transfer.IGNORE:
                 return await self._finish(message, started, None, Judgement(Outcome.SKIPPED), "Transfer-Ignore")
             if isinstance(message.body, Body):
                 answer, judgement = await self._streamed(message, message.body, options)
             else:
-                request = self._request(message, options)
-                answer = await self._exchange(request, message.body or b"", started + self._timeout)
+                request = self._author.request(message, options)
+                answer = await self._line.exchange(request, message.body or b"", started + self._timeout)
                 self._note(answer)
                 judgement = judge(message, answer, allow_206=self._tuning.allow_206)
         except ScanError as error:
@@ -169,14 +162,14 @@ class IcapService:
     async def _streamed(self, message: Message, body: Body, options: ServiceOptions) -> tuple[Answer, Judgement]:
         """A body that may still be arriving. At most half of the connections go to such bodies at a time, so that slow
         uploads cannot take all: above that, one is waited for until it is complete."""
-        if self._streams >= max(1, self._pool.limit // 2):
+        if self._streams >= max(1, self._line.limit // 2):
             await body.complete()
         await body.available(max(1, options.preview or 0))
         streaming = not body.ended
         self._streams += streaming
         try:
             deadline = asyncio.get_running_loop().time() + self._timeout
-            answer = await self._exchange(self._request(message, options), body, deadline)
+            answer = await self._line.exchange(self._author.request(message, options), body, deadline)
         finally:
             self._streams -= streaming
         self._note(answer)
@@ -187,72 +180,6 @@ class IcapService:
                 answer.body.close()
             raise
         return answer, _settle(answer.body, judgement)
-
-    def _request(self, message: Message, options: ServiceOptions) -> Request:
-        body = message.body
-        size = length_of(body)
-        whole = not isinstance(body, Body)
-        allow = "204, 206" if whole and self._tuning.allow_206 and "206" in options.allow else "204"
-        who = identity_fields(message.identity) if self._tuning.send_identity else ()
-        fields = (*self._fixed_fields, ("Allow", allow), *who)
-        if task_id := plain_value(message.task_id):
-            fields = (*fields, ("X-Request-ID", task_id))
-        preview = None
-        if size and self._tuning.previews and options.preview is not None:
-            # The preview is what is there (RFC 3507 section 4.5): a shorter body lowers it.
-            preview = min(options.preview, size) if _transfer(message, options) is Transfer.PREVIEW else None
-        return Request(
-            message.method,
-            self.address.uri,
-            Headers(fields),
-            message.request_head or None,
-            message.response_head,
-            bool(size),
-            preview,
-        )
-
-    async def _exchange(self, request: Request, body: bytes | Body, deadline: float) -> Answer:
-        """One attempt, and a second on a new connection when a pooled one turned out to be closed. The second is no
-        failure of the service: closing an idle connection is its right."""
-        try:
-            answer = await self._attempt(request, body, deadline, fresh=False)
-        except ScanError as error:
-            if not error.retryable or not self._tuning.retry:
-                raise
-            self.stats.retries += 1
-            return await self._attempt(request, body, deadline, fresh=True)
-        return answer
-
-    async def _attempt(self, request: Request, body: bytes | Body, deadline: float, *, fresh: bool) -> Answer:
-        connection = None if fresh else self._pool.take()
-        if connection is None:
-            connection = await self._acquire(deadline, fresh)
-        try:
-            connection.begin(deadline, self._tuning.stall_timeout, self._tuning.first_byte_timeout)
-            answer = await exchange(connection, request, body)
-            if answer.status == 408 and connection.uses:
-                # The server gave up waiting for a request on this connection just when ours was on its way.
-                raise ScanError(Reason.ICAP_TIMEOUT, "ICAP status 408", retryable=True)
-            return answer
-        finally:
-            self._pool.release(connection)
-
-    async def _acquire(self, deadline: float, fresh: bool) -> Connection:
-        try:
-            until = min(deadline, asyncio.get_running_loop().time() + self._tuning.queue_timeout)
-            async with asyncio.timeout_at(until):
-                return await self._pool.acquire(fresh=fresh)
-        except TimeoutError as error:
-            raise ScanError(Reason.ICAP_OVERLOAD, "no connection became free in time") from error
-
-    async def _connect(self, on_idle_loss: Callable[[Connection], None]) -> Connection:
-        try:
-            async with asyncio.timeout(self._connect_timeout):
-                return await dial(lambda: Connection(self._tuning.limits, on_idle_loss), self.address, self._tls)
-        except TimeoutError as error:
-            raise ScanError(Reason.ICAP_UNREACHABLE, f"no connection within {self._connect_timeout:g} s") from error
-        except OSError as error:
-            raise ScanError(Reason.ICAP_UNREACHABLE, clean_text(str(error))) from error
 
     # -- the service's state -------------------------------------------------------------------------------------------
 
@@ -274,8 +201,7 @@ class IcapService:
 
     async def _fetch_options(self) -> ServiceOptions:
         deadline = asyncio.get_running_loop().time() + self._tuning.options_timeout
-        headers = Headers((*self._fixed_fields, ("Allow", "204")))
-        answer = await self._exchange(Request("OPTIONS", self.address.uri, headers), b"", deadline)
+        answer = await self._line.exchange(self._author.question(), b"", deadline)
         if answer.status != 200:
             raise ScanError(Reason.ICAP_ERROR, f"status {answer.status} in answer to OPTIONS")
         options = ServiceOptions.parse(answer.headers)
@@ -286,14 +212,9 @@ class IcapService:
 
     def _apply(self, options: ServiceOptions) -> None:
         self.stats.options_fetched += 1
-        advertised = options.max_connections
-        self._pool.resize(self._share(advertised) if advertised else self._max_connections)
+        self._line.allow(options.max_connections)
         self.stats.istag = options.istag
         self._tell("options", f"methods {', '.join(sorted(options.methods))}; preview {options.preview}")
-
-    def _share(self, advertised: int) -> int:
-        """Of the connections that the service allows, this worker's: workers do not know of each other's."""
-        return min(self._max_connections, max(1, advertised // self._tuning.workers))
 
     def _note(self, answer: Answer) -> None:
         """Learn from an answer: a new ISTag means that the service's state, and perhaps its options, changed."""
@@ -304,7 +225,7 @@ class IcapService:
             self._tell("istag", istag)
         if answer.status == 503:
             # More connections than the service takes: keep to what it bears until its options are read again, soon.
-            self._pool.resize(max(1, self._pool.busy))
+            self._line.back_off()
             self._features.renew()
         elif answer.status in (404, 405):
             self._features.forget()
@@ -346,13 +267,6 @@ class IcapService:
 def _check_method(message: Message, options: ServiceOptions) -> None:
     if message.method not in options.methods:
         raise ScanError(Reason.ICAP_ERROR, f"the service does not do {message.method}")
-
-
-def _transfer(message: Message, options: ServiceOptions) -> Transfer:
-    """By the path of the request's URL; without a request every body is previewed."""
-    target = message.request_head.split(b" ", 2)[1:2] if message.request_head else []
-    url = target[0].decode("latin-1") if target else ""
-    return options.transfer(url if url.startswith("/") else url.partition("://")[2].partition("/")[2])
 
 
 def _settle(body: bytes | Body | None, judgement: Judgement) -> Judgement:

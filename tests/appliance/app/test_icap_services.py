@@ -207,3 +207,22 @@ async def test_icp_14_the_short_form_is_checked_too_and_may_be_left_alone() -> N
         assert checked.checked
     async with made(config([], use="", icap_respmod_service="icap://h/s", icap_health=None)) as found:
         assert not found.short_client(found._config.auditor[0], "icap://h/s").checked
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+async def test_icap_c28_206_is_asked_for_where_it_is_wanted_and_offered(wanted: bool) -> None:
+    options = (OPTIONS % b"").replace(b"Allow: 204", b"Allow: 204, 206")
+    async with peers(1, options=options) as (peer,), made(config([service("av", peer.uri, allow_206=wanted)])) as found:
+        assert told(await found.named("av", "RESPMOD").adapt(download())) == (Outcome.CLEAN, "ok")
+    assert (b"Allow: 204, 206\r\n" in peer.received.partition(b"RESPMOD")[2]) is wanted
+
+
+@pytest.mark.parametrize(("honoured", "outcome"), [(False, Outcome.CLEAN), (True, Outcome.SKIPPED)])
+async def test_icap_c16_transfer_ignore_is_honoured_only_where_it_is_wanted(honoured: bool, outcome: Outcome) -> None:
+    """The path of the message ends in ``.exe``, which an attacker may choose."""
+    options = OPTIONS % b"Transfer-Ignore: exe\r\nTransfer-Preview: *\r\n"
+    configured = config([service("av", "icap://h/s", honour_transfer_ignore=honoured)])
+    async with peers(1, options=options) as (peer,):
+        node = configured.icap_service[0].model_copy(update={"uri": peer.uri})
+        async with made(configured.model_copy(update={"icap_service": [node]})) as found:
+            assert (await found.named("av", "RESPMOD").adapt(download())).verdict.outcome is outcome
