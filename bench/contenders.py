@@ -67,7 +67,7 @@ def squid(site: Site, scanner: Scanner | None = None, *, delay_pool: bool = Fals
     """Debian's squid-openssl, one process, ssl-bump of everything, with an access log. ``scanner``: c-icap and clamd."""
     name = "squid" if scanner is None else "squid_delay" if delay_pool else "squid_icap"
     folder, port = _folder(site, name), {"squid": 8102, "squid_icap": 8112, "squid_delay": 8122}[name]
-    squid_config.write(folder, name, port, site.origin_ca, scanner.uri if scanner else None, delay_pool=delay_pool)
+    squid_config.write(folder, port, site.origin_ca, scanner.uri if scanner else None, delay_pool=delay_pool)
     helper = str(SQUID_HELPERS / "security_file_certgen")
     call([helper, "-c", "-s", str(folder / "certificates"), "-M", "16MB"])
     call(["chown", "-R", "proxy:proxy", str(folder)])

@@ -9,31 +9,40 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 _TEXT = """\
-http_port 127.0.0.1:{plain}
-https_port 0.0.0.0:{port} intercept ssl-bump generate-host-certificates=on dynamic_cert_mem_cache_size=16MB \
-tls-cert={folder}/signing.pem
+{ports} ssl-bump generate-host-certificates=on dynamic_cert_mem_cache_size=16MB tls-cert={folder}/signing.pem
 sslcrtd_program /usr/lib/squid/security_file_certgen -s {folder}/certificates -M 16MB
 acl step1 at_step SslBump1
 ssl_bump peek step1
 ssl_bump bump all
-tls_outgoing_options cafile={origin_ca}
+tls_outgoing_options cafile={roots}
 pid_filename {folder}/squid.pid
 cache_effective_user proxy
 cache_log {folder}/cache.log
-access_log stdio:{folder}/access.log
 cache deny all
 cache_mem 8 MB
 coredump_dir {folder}
 visible_hostname squid.bench.test
-dns_nameservers 127.0.0.1
 hosts_file /etc/hosts
-host_verify_strict off
 shutdown_lifetime 1 seconds
 http_access allow all
+{more}
+"""
+
+_TRANSPARENT = """\
+access_log stdio:{folder}/access.log
+dns_nameservers 127.0.0.1
+host_verify_strict off
 max_filedescriptors 16384
 client_idle_pconn_timeout 10 minutes
 server_idle_pconn_timeout 10 minutes
-{adaptation}
+"""
+
+_EXPLICIT = """\
+access_log none
+forward_max_tries 1
+connect_timeout 10 seconds
+max_filedescriptors 1024
+pinger_enable off
 """
 
 _ICAP = """\
@@ -58,11 +67,20 @@ delay_parameters 1 4000000/4000000
 """
 
 
-def write(folder: Path, name: str, port: int, origin_ca: Path, icap: str | None, *, delay_pool: bool) -> None:
-    """squid.conf and its signing CA. ``icap`` is the URI of a service for requests and responses."""
-    adaptation = (_ICAP.format(uri=icap) if icap else "") + (_DELAY_POOL if delay_pool else "")
-    text = _TEXT.format(plain=port + 1000, port=port, folder=folder, origin_ca=origin_ca, adaptation=adaptation)
-    (folder / "squid.conf").write_text(text)
+def write(folder: Path, port: int, origin_ca: Path, icap: str | None, *, delay_pool: bool) -> None:
+    """For redirected clients. ``icap`` is the URI of a service for requests and responses."""
+    more = _TRANSPARENT.format(folder=folder) + (_ICAP.format(uri=icap) if icap else "") + (_DELAY_POOL if delay_pool else "")
+    _write(folder, f"http_port 127.0.0.1:{port + 1000}\nhttps_port 0.0.0.0:{port} intercept", origin_ca, more)
+
+
+def write_explicit(folder: Path, port: int, roots: Path) -> None:
+    """For clients that are told of it; nothing but ssl-bump of everything, as in squid's own instructions."""
+    _write(folder, f"http_port 127.0.0.1:{port}", roots, _EXPLICIT)
+
+
+def _write(folder: Path, ports: str, roots: Path, more: str) -> None:
+    """squid.conf and its signing CA."""
+    (folder / "squid.conf").write_text(_TEXT.format(ports=ports, folder=folder, roots=roots, more=more))
     (folder / "signing.pem").write_bytes(authority())
 
 

@@ -58,7 +58,7 @@ class Place:
         return [each for each in found if all(each[name] == value for name, value in wanted.items())]
 
     def api(self, path: str, method: str = "GET") -> dict[str, Any]:
-        url = f"http://127.0.0.1:{self.arcus.admin_port}/api/v1/exclusions{path}"
+        url = f"http://127.0.0.1:{self.arcus.admin_port}/api/v1/exclusions{path}".replace("/exclusions/..", "")
         token = next(self.directory.glob("*.log")).read_text().partition("token")[2].split()
         secret = next(word for word in token if len(word) > 20)
         request = urllib.request.Request(url, method=method, headers={"Authorization": f"Bearer {secret}"})
@@ -147,6 +147,29 @@ def test_d5_a_proposal_waits_for_approval_and_ends_with_removal(place: Place) ->
     wait_until(lambda: place.pinned("127.0.40.1", "pinned.test") == 60, 20, "it is intercepted again")
     history = place.api(f"/{record['id']}")["history"]
     assert [entry["action"] for entry in history] == ["proposed", "approved", "removed"]
+
+
+def test_aud_04_decisions_are_in_the_audit_stream_wherever_it_is_read(place: Place) -> None:
+    """D5: by the command line and by the API, in the JSON lines, by a query and in the list of the API."""
+    added = place.arcus_exclusion("add", "decided.test", "--tenant", "careful", "--reason", "ticket 4711").partition(":")[0]
+    place.arcus_exclusion("extend", added, "--for", "2d", "--reason", "ticket 4712")
+    place.api(f"/{added}/remove", "POST")
+    wait_until(lambda: len(place.arcus.events(kind="decision", destination_host="decided.test")) == 3, 30, "they are told")
+    events = place.arcus.events(kind="decision", destination_host="decided.test")
+    told = [(event["act"]["verb"], event["act"]["via"], event["act"].get("note", ""), event["source_ip"]) for event in events]
+    assert told == [
+        ("added", "command line", "ticket 4711", ""),
+        ("extended", "command line", "ticket 4712", ""),
+        ("removed", "web", "", "127.0.0.1"),
+    ]
+    config = str(place.directory / "arcus.yaml")
+    command = [sys.executable, "-m", "appliance.cli", "audit", "query", "kind: decision and act.verb: removed", "-c", config]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert "exclusion decided.test removed by admin from 127.0.0.1" in done.stdout, done.stderr
+    found = place.api("/../audit?q=act.subject%3A" + added)["events"]
+    assert {event["id"] for event in found} == {event["id"] for event in events}
+    history = place.api(f"/{added}")["history"]
+    assert [entry["event_id"] for entry in history] == [event["id"] for event in events]
 
 
 def test_c3_added_at_the_command_line(place: Place) -> None:
