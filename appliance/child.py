@@ -18,7 +18,10 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from appliance import sources
 from appliance.config.root import AppConfig
+from appliance.engine.generation import OTHER_CODE
+from appliance.engine.stage import Stage
 from appliance.hardening import die_with_parent, leave_no_trace
 from appliance.telemetry.logs import configure
 
@@ -35,10 +38,12 @@ layers; to look for them after every second connection took 3 % of the CPU, and 
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """What a child starts with: the configuration, the listening sockets by name, and a secret if its kind has one."""
+    """What a child starts with: the configuration, the listening sockets by name, the line to its parent, and a secret if its
+    kind has one."""
 
     payload: AppConfig
     sockets: dict[str, socket.socket]
+    stage: Stage
     secret: bytes
 
 
@@ -46,14 +51,15 @@ def main() -> None:
     kind, index, fd = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     die_with_parent()
     leave_no_trace()
-    bootstrap = _read(fd)
+    bootstrap = _read(fd, kind)
     _tune()
     configure(bootstrap.payload.log.level, bootstrap.payload.log.target)
     runner = importlib.import_module(f"appliance.app.{KINDS[kind]}").run
     gc.freeze()  # what start-up made lives as long as the process: no collection needs to look at it again
     gc.set_threshold(*_GC)
     told = (bootstrap.secret,) if bootstrap.secret else ()
-    _loop_factory_run(runner(bootstrap.payload, bootstrap.sockets, index, *told), uvloop=kind in ("worker", "signer", "icap"))
+    work = runner(bootstrap.payload, bootstrap.sockets, index, bootstrap.stage, *told)
+    _loop_factory_run(work, uvloop=kind in ("worker", "signer", "icap"))
 
 
 def _loop_factory_run(main_task: Any, *, uvloop: bool) -> None:
@@ -66,10 +72,16 @@ def _loop_factory_run(main_task: Any, *, uvloop: bool) -> None:
         asyncio.run(main_task)
 
 
-def _read(fd: int) -> Bootstrap:
+def _read(fd: int, kind: str) -> Bootstrap:
+    """Ends the process when it is of other code than its parent: what it was told may have another meaning here."""
     with os.fdopen(fd, "rb") as file:
-        payload, fds, secret = pickle.load(file)  # noqa: S301 - written by our parent into memory that nobody else can open
-    return Bootstrap(payload, {name: socket.socket(fileno=number) for name, number in fds.items()}, secret)
+        told = pickle.load(file)  # noqa: S301 - written by our parent into memory that nobody else can open
+    if told["stamp"] not in ("", sources.fingerprint()):
+        print(f"{kind}: the code on disk is not what its parent runs; restart Arcus as a whole", file=sys.stderr)
+        raise SystemExit(OTHER_CODE)
+    payload = pickle.loads(told["payload"])  # noqa: S301
+    sockets = {name: socket.socket(fileno=number) for name, number in told["sockets"].items()}
+    return Bootstrap(payload, sockets, Stage(socket.socket(fileno=told["line"])), told["secret"])
 
 
 def _tune() -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import signal
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -13,10 +12,11 @@ import uvicorn
 
 from appliance.app import ca_watch, rotation
 from appliance.app.beat import Heartbeat
+from appliance.app.departure import Departure
 from appliance.app.icap_sockets import process_names
 from appliance.app.keys import needs_signer
 from appliance.app.learning import Learning
-from appliance.app.parts import drain_seconds, stop_on, worker_count
+from appliance.app.parts import departure, worker_count
 from appliance.app.paths import StatePaths
 from appliance.app.portal import households
 from appliance.app.readiness import ReadinessKeeper
@@ -31,6 +31,7 @@ from appliance.config.tenant import Tenant
 from appliance.config.values import Listen
 from appliance.control.token import Verifier
 from appliance.domain.clock import SystemClock
+from appliance.engine.stage import Stage
 from appliance.portal.names import PortalNames
 from appliance.storage.sqlite import SqliteStore, StoreError
 from appliance.telemetry.health import Health, HealthReader, HealthWriter, State
@@ -49,28 +50,26 @@ LEAVE_MARGIN = 1.0
 MAX_CONNECTIONS = 128
 
 
-async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: int) -> None:
-    """Serve until SIGTERM (then until the workers have drained, so that their last records are stored) or SIGINT."""
-    stop, received = stop_on((signal.SIGTERM, signal.SIGINT))
-    process = _Process(config, stop)
+async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: int, stage: Stage) -> None:
+    """Serve until SIGTERM (then until the workers have drained, so that their last records are stored), SIGHUP or SIGINT."""
+    leave = departure(config)
+    await stage.enter()  # before anything is opened: two drains would store every record twice
+    process = _Process(config, leave)
     try:
-        await _serve(process, list(sockets.values()), stop, received)
+        await _serve(process, list(sockets.values()), leave)
     finally:
         await asyncio.to_thread(process.close)
 
 
-type _Signals = list[signal.Signals]
-
-
-async def _serve(process: "_Process", sockets: list[socket.socket], stop: asyncio.Event, received: _Signals) -> None:
+async def _serve(process: "_Process", sockets: list[socket.socket], leave: Departure) -> None:
     server = _Server(_settings(process.application()))
-    works = (process.beat.run(), process.retain(), process.learning.run(), process.readiness.run())
+    works = (process.beat.run(leave.begun), process.retain(), process.learning.run(), process.readiness.run())
     helpers = [asyncio.create_task(work) for work in works]
-    serving, stopping = asyncio.create_task(server.serve(sockets=sockets)), asyncio.create_task(stop.wait())
+    serving, stopping = asyncio.create_task(server.serve(sockets=sockets)), asyncio.create_task(leave.begun.wait())
     try:
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
-            await process.wait_for_workers(received)
+            await process.wait_for_workers()
         server.should_exit = True
         await serving
     finally:
@@ -101,9 +100,9 @@ def _settings(application: object) -> uvicorn.Config:
 class _Process:
     """What the process is made of."""
 
-    def __init__(self, config: AppConfig, stop: asyncio.Event) -> None:
+    def __init__(self, config: AppConfig, leave: Departure) -> None:
         self.config = config
-        self._stop = stop
+        self._leave = leave
         self._paths = paths = StatePaths(config.state_dir)
         self._metrics = Metrics()
         self._verifier = Verifier(paths.admin_token)
@@ -139,7 +138,7 @@ class _Process:
                 tenants={tenant.tenant_id: _card(tenant, cas.get(tenant.ca)) for tenant in config.tenant},
                 workers=self._workers,
                 revocations=RevocationAnswers(self._paths.pki, SystemClock()).answer,
-                draining=self._stop.is_set,
+                draining=self._leave.begun.is_set,
                 portal=PortalNames.of(config.portal).name,
                 households={str(key): home for key, home in households(config, offered).items()},
                 exclusions=self.learning.desk,
@@ -184,15 +183,15 @@ class _Process:
                 logger.error("old audit events cannot be deleted", extra={"error": str(error)})
             await asyncio.sleep(RETENTION_INTERVAL)
 
-    async def wait_for_workers(self, received: _Signals) -> None:
-        """Until no worker is left, for as long as they may drain; not at all after SIGINT."""
-        ends = SystemClock().monotonic() + drain_seconds(self.config) + LEAVE_MARGIN
-        while signal.SIGINT not in received and SystemClock().monotonic() < ends and self._a_worker_lives():  # noqa: ASYNC110
+    async def wait_for_workers(self) -> None:
+        """Until no worker is left, for as long as they may drain; not at all after SIGINT, or when another takes this place."""
+        leave = self._leave
+        while not (leave.quick or leave.replaced) and leave.left + LEAVE_MARGIN > 0 and self._a_worker_lives():  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
     def _a_worker_lives(self) -> bool:
-        processes = self._reader.read().processes
-        return any(name in processes and not processes[name].stale for name in self._workers)
+        processes = self._reader.read().processes.values()
+        return any("worker-" in process.name and not process.stale for process in processes)
 
     def close(self) -> None:
         """A last pass of the drain, then everything ends."""

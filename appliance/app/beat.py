@@ -1,6 +1,7 @@
 """The heartbeat of a child process: its health file, and the gauges that are sampled."""
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Callable
@@ -24,17 +25,26 @@ class Heartbeat:
         self._metrics = metrics
         self._sample = sample
 
-    async def run(self) -> None:
-        """Beat until cancelled, then remove the file: the process is not missed."""
+    async def run(self, leaving: asyncio.Event | None = None) -> None:
+        """Beat until cancelled, then remove the file: the process is not missed. When ``leaving`` is set, the process's name is
+        left to the one that takes its place."""
         watching = asyncio.create_task(watch_loop(self._metrics))
         try:
             while True:
                 self._beat()
-                await asyncio.sleep(INTERVAL)
+                await self._pause(leaving)
         finally:
             watching.cancel()
             self._metrics.flush()
             self.health.remove()
+
+    async def _pause(self, leaving: asyncio.Event | None) -> None:
+        if leaving is None or leaving.is_set():
+            await asyncio.sleep(INTERVAL)
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(leaving.wait(), INTERVAL)
+            self.health.step_aside()
 
     def _beat(self) -> None:
         try:

@@ -1,7 +1,6 @@
 """The ICAP server process: services, scanner, metrics."""
 
 import asyncio
-import signal
 import socket
 from collections.abc import Mapping
 
@@ -9,10 +8,12 @@ from appliance.app import panel
 from appliance.app.beat import Heartbeat
 from appliance.app.icap_sockets import TLS, process_name
 from appliance.app.icap_tls import of_listener
-from appliance.app.parts import stop_on
+from appliance.app.parts import departure
 from appliance.app.paths import StatePaths
+from appliance.app.sockets import shared_out
 from appliance.config.icap_server import IcapServer as IcapServerConfig
 from appliance.config.root import AppConfig
+from appliance.engine.stage import Stage
 from appliance.telemetry.health import HealthWriter, State
 from appliance.telemetry.metrics import Metrics
 from icap.server.adapt import standard_services
@@ -21,11 +22,11 @@ from icap.server.server import IcapServer
 from icap.server.settings import ServerSettings
 
 
-async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: int) -> None:
-    """Serve until SIGTERM (exchanges finish) or SIGINT (at once)."""
+async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: int, stage: Stage) -> None:
+    """Serve until SIGTERM or SIGHUP (exchanges finish) or SIGINT (at once)."""
     if config.icap_server is None:
         raise ValueError("no icap_server in the configuration")
-    stop, received = stop_on((signal.SIGTERM, signal.SIGINT))
+    leave = departure(config)
     paths, metrics = StatePaths(config.state_dir), Metrics()
     scanner = panel.build(config.icap_server, paths)
     settings = _settings(config.icap_server)
@@ -36,16 +37,19 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
         level = State.UNHEALTHY if not state.up else State.DEGRADED if state.detail else State.OK
         health.set("scanner", level, state.detail or scanner.engine)
 
-    beating = asyncio.create_task(Heartbeat(paths.run, process_name(index, config.icap_server.workers), metrics, sample).run())
     await scanner.start()
+    await stage.enter()
+    name = process_name(index, config.icap_server.workers)
+    beating = asyncio.create_task(Heartbeat(paths.run, name, metrics, sample).run(leave.begun))
     tls = config.icap_server.tls
-    await server.start([sock for name, sock in sockets.items() if name != TLS])
+    secure = shared_out(sockets, TLS)
+    await server.start([sock for sock in sockets.values() if sock not in secure])
     if tls is not None:
-        await server.start([sockets[TLS]], of_listener(tls))
+        await server.start(secure, of_listener(tls))
     try:
-        await stop.wait()
+        await leave.begun.wait()
     finally:
-        await server.stop(0.0 if signal.SIGINT in received else 10.0)
+        await server.stop(0.0 if leave.quick else 10.0)
         await scanner.close()
         beating.cancel()
         await asyncio.gather(beating, return_exceptions=True)

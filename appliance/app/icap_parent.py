@@ -9,13 +9,14 @@ import appliance
 from appliance.app.arrival import announce
 from appliance.app.beat import Heartbeat
 from appliance.app.clamav import keeper, with_running_clamd
-from appliance.app.icap_sockets import icap_children, process_names
+from appliance.app.icap_sockets import process_names
 from appliance.app.parts import stop_on
 from appliance.app.paths import StatePaths
+from appliance.app.sockets import Sockets
 from appliance.config.icap_server import IcapServer
 from appliance.config.root import AppConfig
-from appliance.domain.errors import ConfigError, Problem
-from appliance.engine.supervisor import Child, Supervisor
+from appliance.engine.child import Child
+from appliance.engine.supervisor import GRACE, Supervisor
 from appliance.telemetry.health import Health, HealthReader, HealthWriter, State
 from appliance.telemetry.metrics import Metrics
 from appliance.telemetry.multiprocess import VARIABLE, retire
@@ -33,19 +34,21 @@ class IcapParent:
         self.beat = Heartbeat(paths.run, "parent", self.metrics, self._sample)
 
     async def run(self) -> int:
-        problems: list[Problem] = []
-        children = icap_children(self.config, problems)
-        if problems:
-            raise ConfigError(problems)
+        children = _children(self.config)
         stop, received = stop_on((signal.SIGTERM, signal.SIGINT))
-        supervisor = Supervisor(children, self._environment(), self._died)
+        supervisor = Supervisor(self._environment(), self._ended)
+        generation = supervisor.current["icap"] = supervisor.generation(1, children)
+        generation.start()
+        generation.begin()
         clamd = keeper(self.config, self.paths, self.beat.health)
         helpers = [asyncio.create_task(self.beat.run())]
         if clamd is not None:
             helpers.append(asyncio.create_task(clamd.run()))
         print("\n".join(_addresses(self.config.icap_server)), flush=True)
         helpers.append(asyncio.create_task(announce(self._health, _say)))
-        await supervisor.run(stop, lambda: signal.SIGINT in received, DRAIN)
+        await stop.wait()
+        quick = signal.SIGINT in received
+        await supervisor.stop(signal.SIGINT if quick else signal.SIGTERM, 2.0 if quick else DRAIN + GRACE)
         for helper in helpers:
             helper.cancel()
         await asyncio.gather(*helpers, return_exceptions=True)
@@ -60,13 +63,22 @@ class IcapParent:
     def _health(self) -> Health:
         return HealthReader(self.paths.run).read(tuple(process_names(self.config)))
 
-    def _died(self, child: Child, pid: int) -> None:
+    def _ended(self, child: Child, pid: int, unasked: bool) -> None:
         retire(self.paths.metrics, pid)
-        self.metrics.inc("arcus_worker_restarts_total", child.kind)
+        if unasked:
+            self.metrics.inc("arcus_worker_restarts_total", child.kind)
 
     def _environment(self) -> dict[str, str]:
         keep = {name: os.environ[name] for name in ("PATH", "LANG", "HOME", "TZ") if name in os.environ}
         return keep | {VARIABLE: str(self.paths.metrics), "PYTHONPATH": str(Path(appliance.__file__).parents[1])}
+
+
+def _children(config: AppConfig) -> list[Child]:
+    """Raises ConfigError when an address cannot be had."""
+    count = len(process_names(config))
+    bound = Sockets().bind(config, 0)
+    bound.listen()
+    return [Child("icap", index, config, bound.of("icap", index, count)) for index in range(count)]
 
 
 def _addresses(server: IcapServer | None) -> list[str]:

@@ -77,6 +77,11 @@ def signer_socket(paths: StatePaths) -> socket.socket:
     return place.bind(paths.run)
 
 
+def next_signer_socket(paths: StatePaths) -> socket.socket:
+    """The same for a signer that is to take the other's place (``place.exchange``)."""
+    return place.bind_next(paths.run)
+
+
 class Signers:
     """Whom a worker asks for leaves: for some CAs the signer process, for others itself."""
 

@@ -8,18 +8,17 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
-from appliance import telemetry
-from appliance.app import untrusted
+from appliance import sources, telemetry
 from appliance.app.apart import apart
-from appliance.app.parts import authorities
+from appliance.app.clamav import with_running_clamd
 from appliance.app.paths import StatePaths
+from appliance.app.preparation import digest, make_keys
 from appliance.config.load import load
-from appliance.config.root import AppConfig
 from appliance.demo import origin
+from appliance.domain.clock import SystemClock
 from appliance.domain.errors import ConfigError, Problem
 from appliance.hardening import leave_no_trace
 from appliance.telemetry.logs import configure
-from certs import sealing
 
 
 def run(path: Path | None) -> int:
@@ -29,7 +28,10 @@ def run(path: Path | None) -> int:
         ConfigError: the configuration, a CA, a port or the state directory cannot be used; nothing was started.
     """
     os.umask(0o077)
-    config = load(path or _embedded()).config
+    stamp = sources.fingerprint()
+    file = path or _embedded()
+    loaded = load(file)
+    config = loaded.config
     configure(config.log.level, config.log.target)
     paths = StatePaths(config.state_dir)
     try:
@@ -40,28 +42,20 @@ def run(path: Path | None) -> int:
         _forget_last_run(paths)
         leave_no_trace()
         # keys are for the signer's memory, not for this one's, from which every other process is started
-        apart(lambda: _make_keys(config, paths))
+        apart(lambda: make_keys(config, paths))
         telemetry.setup(paths.metrics, fresh=True)
-        from appliance.app.parent_process import Parent  # prometheus_client may be imported only after the set-up above
+        # prometheus_client may be imported only after the set-up above
+        from appliance.app.parent_process import Parent
+        from appliance.app.standing import Standing, authorities
 
-        return asyncio.run(Parent(config, paths, path).run())
-
-
-def _make_keys(config: AppConfig, paths: StatePaths) -> None:
-    """Make what is missing, and check what is there."""
-    authorities(config)
-    untrusted.authorities(config)
-    if config.redis is not None:
-        try:
-            sealing.ensure(paths.leaf_cache_key)
-        except OSError as error:
-            raise ConfigError([Problem(f"cannot be made: {error.strerror}", file=str(paths.leaf_cache_key))]) from error
-        sealing.load(paths.leaf_cache_key)
+        found = with_running_clamd(config)
+        standing = Standing(config, found, file, digest(loaded), 1, SystemClock().now(), authorities(config))
+        return asyncio.run(Parent(standing, paths, path, stamp).run())
 
 
 def _forget_last_run(paths: StatePaths) -> None:
     """A run that was killed has left its health behind, and would be taken for this one's."""
-    for file in paths.run.glob("health-*.json"):
+    for file in (*paths.run.glob("health-*.json"), *paths.run.glob("signer-*.sock")):
         file.unlink(missing_ok=True)
 
 

@@ -1,142 +1,119 @@
-"""The parent process at work: bind, start the children, tell the person, wait, stop."""
+"""The parent process at work: start the children, tell the person, listen to commands and signals, stop."""
 
 import asyncio
+import contextlib
 import os
 import signal
-import socket
+from functools import partial
 from pathlib import Path
 
 import appliance
+from appliance import local_socket
 from appliance.app.arrival import announce
 from appliance.app.banner import banner
 from appliance.app.beat import Heartbeat
-from appliance.app.clamav import keeper, with_running_clamd
-from appliance.app.icap_sockets import icap_children, process_names
-from appliance.app.keys import needs_signer, signer_socket
+from appliance.app.clamav import keeper
+from appliance.app.commands import Commands
+from appliance.app.fleet import Fleet
+from appliance.app.icap_sockets import process_names
 from appliance.app.parts import drain_seconds, stop_on, worker_count
 from appliance.app.paths import StatePaths
+from appliance.app.preparation import prepared
+from appliance.app.reload import Reloader
+from appliance.app.standing import Standing
 from appliance.config.root import AppConfig
-from appliance.config.server import Server, TcpTproxy
-from appliance.config.values import Listen
 from appliance.control import token
+from appliance.control.protocol import SOCKET
+from appliance.control.server import ControlServer
 from appliance.domain.clock import SystemClock
-from appliance.domain.errors import ConfigError, Problem
-from appliance.engine.listener import bind
-from appliance.engine.supervisor import Child, Supervisor
+from appliance.engine.child import Child
+from appliance.engine.generation import OTHER_CODE
+from appliance.engine.supervisor import GRACE
 from appliance.telemetry.health import Health, HealthReader, HealthWriter, State
 from appliance.telemetry.metrics import Metrics
 from appliance.telemetry.multiprocess import VARIABLE, retire
-from certs.ticket_keys import SeedHolder
 
 
 class Parent:
-    """Everything that runs in the parent: sockets, children, clamd, health."""
+    """Everything that runs in the parent: children and their sockets, clamd, the control socket, health.
 
-    def __init__(self, config: AppConfig, paths: StatePaths, path: Path | None) -> None:
-        self.config = config = with_running_clamd(config)
+    ``path``: the file as the person gave it; None for the embedded default. ``stamp``: the code that runs.
+    """
+
+    def __init__(self, standing: Standing, paths: StatePaths, path: Path | None, stamp: str) -> None:
         self.paths = paths
         self.path = path
-        self.workers = worker_count(config)
         self.metrics = Metrics()
-        self.metrics.set("arcus_config_loaded_timestamp_seconds", value=SystemClock().now())
         self.beat = Heartbeat(paths.run, "parent", self.metrics, self._sample)
+        environment = _environment(paths)
+        self.fleet = Fleet(paths, environment, stamp, self._ended)
+        patience = standing.config.reload.ready_timeout
+        prepare = partial(prepared, state=paths.root, stamp=stamp, environment=environment, patience=patience)
+        clock = SystemClock()
+        self.reloader = Reloader(standing, self.fleet, prepare, self.metrics, self.beat.health, clock)
+        self.commands = Commands(self.reloader, self.fleet.supervisor)
+
+    @property
+    def config(self) -> AppConfig:
+        return self.reloader.standing.config
 
     async def run(self) -> int:
         config, paths = self.config, self.paths
-        children = self._children()
+        self.fleet.start(self.reloader.standing)
         new_token = token.ensure(paths.admin_token) if config.admin else None
         stop, received = stop_on((signal.SIGTERM, signal.SIGINT))
-        supervisor = Supervisor(children, self._environment(), self._died)
-        clamd = keeper(config, paths, self.beat.health)
-        helpers = [asyncio.create_task(self.beat.run())]
-        if clamd is not None:
-            helpers.append(asyncio.create_task(clamd.run()))
-        print(banner(config, paths, self.path, new_token, self.workers), flush=True)
-        helpers.append(asyncio.create_task(announce(self._health, _say)))
-        await supervisor.run(stop, lambda: signal.SIGINT in received, drain_seconds(config))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reloader.hang_up)
+        control = local_socket.bind(paths.run, SOCKET)
+        works = [self.beat.run(), ControlServer(control, self.commands.answer).run(), announce(self._arrived, _say)]
+        if (clamd := keeper(config, paths, self.beat.health)) is not None:
+            works.append(clamd.run())
+        helpers = [asyncio.create_task(work) for work in works]
+        print(banner(config, paths, self.path, new_token, worker_count(config)), flush=True)
+        await stop.wait()
+        await self.reloader.close()
+        await self._stop_children(quick=signal.SIGINT in received)
         for helper in helpers:
             helper.cancel()
         await asyncio.gather(*helpers, return_exceptions=True)
+        (paths.run / SOCKET).unlink(missing_ok=True)
         _say("arcus: stopped")
         return 0
+
+    async def _stop_children(self, *, quick: bool) -> None:
+        how, patience = (signal.SIGINT, 2.0) if quick else (signal.SIGTERM, drain_seconds(self.config) + GRACE)
+        await self.fleet.supervisor.stop(how, patience)
 
     def _sample(self, health: HealthWriter) -> None:
         health.set("processes", State.OK)
 
-    def _health(self) -> Health:
-        others = (*process_names(self.config), *(("admin",) if self.config.admin is not None else ()))
-        return HealthReader(self.paths.run).read((*(f"worker-{index}" for index in range(self.workers)), *others))
+    def _arrived(self) -> Health | None:
+        """What there is to see of everybody, once they say that they are ready."""
+        if not self.fleet.ready:
+            return None
+        others = [kind for kind in self.reloader.standing.kinds if kind in ("signer", "admin")] + process_names(self.config)
+        workers = [f"worker-{index}" for index in range(worker_count(self.config))]
+        return HealthReader(self.paths.run).read((*workers, *others))
 
-    def _died(self, child: Child, pid: int) -> None:
+    def _ended(self, child: Child, pid: int, unasked: bool) -> None:
         """Its counters stay in the sums, its gauges end. What it had in the spool is drained like everything else."""
         retire(self.paths.metrics, pid)
-        self.metrics.inc("arcus_worker_restarts_total", child.kind)
+        for file in self.paths.run.glob(f"health-draining-*-{pid}.json"):
+            file.unlink(missing_ok=True)
+        if unasked:
+            self.metrics.inc("arcus_worker_restarts_total", child.kind)
+        elif child.kind not in self.fleet.supervisor.current:
+            for name in (child.name, child.kind):  # where there is one of a kind, the kind is its name
+                (self.paths.run / f"health-{name}.json").unlink(missing_ok=True)
+        if child.process is not None and child.process.returncode == OTHER_CODE:
+            with contextlib.suppress(OSError):
+                self.beat.health.set("code", State.UNHEALTHY, "Arcus was replaced on disk while it runs: restart it as a whole")
 
-    def _environment(self) -> dict[str, str]:
-        names = ("PATH", "LANG", "HOME", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
-        keep = {name: os.environ[name] for name in names if name in os.environ}
-        return keep | {VARIABLE: str(self.paths.metrics), "PYTHONPATH": str(Path(appliance.__file__).parents[1])}
 
-    # -- children and their sockets --
-
-    def _children(self) -> list[Child]:
-        config = self.config
-        problems: list[Problem] = []
-        first = self._first_sockets(problems)
-        per_worker = [first]
-        if not problems:
-            per_worker += [self._more_sockets(first) for _ in range(1, self.workers)]
-        children = [Child("signer", 0, config, {"signer": signer_socket(self.paths)})] if needs_signer(config) else []
-        seed = SeedHolder(SystemClock())  # session tickets of one worker are good in the others, and in those to come
-        children += [Child("worker", index, config, sockets, seed) for index, sockets in enumerate(per_worker)]
-        children += icap_children(config, problems)
-        if config.admin is not None:
-            children.append(Child("admin", 0, config, _one("admin", "admin", config.admin.listen, problems)))
-        if config.demo_origin is not None:
-            sockets = _one("https", "demo_origin.https", config.demo_origin.https, problems)
-            sockets |= _one("http", "demo_origin.http", config.demo_origin.http, problems)
-            children.append(Child("demo", 0, config, sockets))
-        if problems:
-            raise ConfigError(problems)
-        return children
-
-    def _first_sockets(self, problems: list[Problem]) -> dict[str, socket.socket]:
-        sockets = {}
-        for server in self.config.server:
-            try:
-                _probe(server.listen)
-                sockets[server.name] = _bind(server, server.listen.address.port)
-            except OSError as error:
-                problems.append(Problem(_bind_hint(error), f"server.{server.name}.listen"))
-        return sockets
-
-    def _more_sockets(self, first: dict[str, socket.socket]) -> dict[str, socket.socket]:
-        by_name = {server.name: server for server in self.config.server}
-        return {name: _bind(by_name[name], sock.getsockname()[1]) for name, sock in first.items()}
+def _environment(paths: StatePaths) -> dict[str, str]:
+    names = ("PATH", "LANG", "HOME", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
+    keep = {name: os.environ[name] for name in names if name in os.environ}
+    return keep | {VARIABLE: str(paths.metrics), "PYTHONPATH": str(Path(appliance.__file__).parents[1])}
 
 
 def _say(text: str) -> None:
     print(text, flush=True)
-
-
-def _bind(server: Server, port: int) -> socket.socket:
-    transparent = isinstance(server, TcpTproxy) and server.mode == "tproxy"
-    address = server.listen.address
-    return bind(address.host, port, server.listen.backlog, reuse_port=True, transparent=transparent)
-
-
-def _probe(listen: Listen) -> None:
-    """SO_REUSEPORT would let a second appliance of the same user share our ports without a word."""
-    bind(listen.address.host, listen.address.port, 1, reuse_port=False).close()
-
-
-def _one(name: str, path: str, listen: Listen, problems: list[Problem]) -> dict[str, socket.socket]:
-    try:
-        return {name: bind(listen.address.host, listen.address.port, listen.backlog, reuse_port=False)}
-    except OSError as error:
-        problems.append(Problem(_bind_hint(error), f"{path}.listen"))
-        return {}
-
-
-def _bind_hint(error: OSError) -> str:
-    return f"{error.args[1]} (stop what uses it, or choose another port)"

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Iterable
 
+from appliance.app.departure import Departure
 from appliance.app.paths import StatePaths
 from appliance.config.ca import Ca
 from appliance.config.pkcs11 import Pkcs11
@@ -66,6 +67,11 @@ def worker_count(config: AppConfig) -> int:
 def drain_seconds(config: AppConfig) -> float:
     """How long open tasks may take after SIGTERM: the longest that any listener allows."""
     return max((server.timeouts.drain for server in config.server), default=0.0)
+
+
+def departure(config: AppConfig) -> Departure:
+    """How this child process is to leave, as the configuration has it."""
+    return Departure(drain_seconds(config), config.reload.drain)
 
 
 def stop_on(signals: Iterable[signal.Signals]) -> tuple[asyncio.Event, list[signal.Signals]]:

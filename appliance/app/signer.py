@@ -2,19 +2,19 @@
 
 import asyncio
 import logging
-import signal
 import socket
 from collections.abc import Mapping
 
 from appliance.app.beat import Heartbeat
 from appliance.app.keys import seats
-from appliance.app.parts import drain_seconds, stop_on
+from appliance.app.parts import departure
 from appliance.app.paths import StatePaths
 from appliance.app.publishing import Publisher
 from appliance.app.withdrawals import Withdrawals
 from appliance.config.root import AppConfig
 from appliance.domain.clock import SystemClock
 from appliance.domain.errors import ConfigError
+from appliance.engine.stage import Stage
 from appliance.hardening import lock_memory
 from appliance.telemetry.health import HealthWriter, State
 from appliance.telemetry.metrics import Metrics
@@ -31,24 +31,26 @@ LEAVE_MARGIN = 1.0
 """Seconds beyond the workers' drain time; the supervisor kills a little later."""
 
 
-async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: int) -> None:
-    """Sign until SIGTERM (then until the workers have gone, for what they drain may need leaves) or SIGINT."""
-    stop, received = stop_on((signal.SIGTERM, signal.SIGINT))
+async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: int, stage: Stage) -> None:
+    """Sign until SIGTERM or SIGHUP (then until its workers have gone, for what they drain may need leaves) or SIGINT."""
+    leave = departure(config)
     try:
         process = _Process(config, sockets["signer"])
     except ConfigError as error:
         # the parent has checked everything: it was changed while the appliance ran
         logger.error("the signer cannot sign: %s", error)
         if isinstance(error, AuthorityError) and error.fault is Fault.WRONG_PIN:
-            await stop.wait()  # to be started again would try the PIN again, until the token locks itself
+            await leave.begun.wait()  # to be started again would try the PIN again, until the token locks itself
         raise SystemExit(1) from None
-    beating = asyncio.create_task(Heartbeat(StatePaths(config.state_dir).run, "signer", process.metrics, process.sample).run())
+    await stage.enter()
     process.server.start()
     process.mint.prepare()
+    beat = Heartbeat(StatePaths(config.state_dir).run, "signer", process.metrics, process.sample)
+    beating = asyncio.create_task(beat.run(leave.begun))
     try:
-        await stop.wait()
-        if signal.SIGINT not in received:
-            await process.wait_for_workers(drain_seconds(config) + LEAVE_MARGIN)
+        await leave.begun.wait()
+        while process.server.connections and leave.left + LEAVE_MARGIN > 0 and not leave.quick:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
     finally:
         process.server.stop()
         beating.cancel()
@@ -84,9 +86,3 @@ class _Process:
         self.metrics.set("arcus_file_unreadable", "revoked", value=int(bool(trouble)))
         health.set("tokens", State.UNHEALTHY if self._tokens.trouble else State.OK, self._tokens.trouble)
         health.set("memory", State.OK, self._not_locked or "locked")
-
-    async def wait_for_workers(self, seconds: float) -> None:
-        """Until nobody is connected any more, or the time is over."""
-        ends = SystemClock().monotonic() + seconds
-        while self.server.connections and SystemClock().monotonic() < ends:  # noqa: ASYNC110
-            await asyncio.sleep(0.1)

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import signal
 import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -31,13 +30,14 @@ from appliance.app.icap_services import Place, longest
 from appliance.app.leaves import Leaves
 from appliance.app.listener_tls import listener_tls
 from appliance.app.memory import Memory
-from appliance.app.parts import drain_seconds, own_listeners, stop_on, worker_count
+from appliance.app.parts import departure, own_listeners, worker_count
 from appliance.app.paths import StatePaths
 from appliance.app.portal import site
 from appliance.app.publishing import Publisher, portal_route
 from appliance.app.ready_clients import ReadyClients
 from appliance.app.scanners import Scanners
 from appliance.app.sessions import Sessions
+from appliance.app.sockets import shared_out
 from appliance.app.traffic import Traffic, both
 from appliance.app.upstream import Upstream, certificate_matrix
 from appliance.app.verdicts import Verdicts
@@ -57,6 +57,7 @@ from appliance.engine.hooks import HookTable
 from appliance.engine.lanes import Reception
 from appliance.engine.listener import Listener, network_set
 from appliance.engine.session import Engine
+from appliance.engine.stage import Stage
 from appliance.engine.stream import SERVER_READ_LIMIT, PeekReader
 from appliance.engine.survey import Survey
 from appliance.engine.worker import Worker
@@ -75,19 +76,19 @@ HOOK_MARGIN = 10.0
 """Seconds that a hook may take beyond the longest wait configured: an ICAP transaction, or what is fetched about a server."""
 
 
-async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: int, seed: bytes = b"") -> None:
-    """Serve until SIGTERM (drain) or SIGINT (at once). ``seed``: of the ticket keys that all workers share."""
-    stop, received = stop_on((signal.SIGTERM, signal.SIGINT))
-    build = _Build(config, index, seed)
+async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: int, stage: Stage, seed: bytes = b"") -> None:
+    """Serve until SIGTERM (drain), SIGHUP (others serve) or SIGINT (at once). ``seed``: of the ticket keys that all share."""
+    leave = departure(config)
+    build = _Build(config, index, seed, lambda: leave.replaced)
     worker = build.worker(sockets)
     beat = Heartbeat(StatePaths(config.state_dir).run, f"worker-{index}", build.metrics, build.sample)
     build.leaves.start()
     build.scanners.start()
-    beating = asyncio.create_task(beat.run())
-    drain = drain_seconds(config)
-    serving = asyncio.create_task(worker.run(stop, lambda: 0.0 if signal.SIGINT in received else drain))
+    beating: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     try:
-        await serving
+        await stage.enter()
+        beating = asyncio.create_task(beat.run(leave.begun))
+        await worker.run(leave.begun, lambda: leave.left, lambda: leave.replaced)
     finally:
         # Before the health file goes: then the admin process makes its last pass, and leaves segments that are held.
         build.spool.close()
@@ -99,9 +100,10 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
 class _Build:
     """Everything one worker is made of."""
 
-    def __init__(self, config: AppConfig, index: int, seed: bytes = b"") -> None:
+    def __init__(self, config: AppConfig, index: int, seed: bytes = b"", leaving: Callable[[], bool] = lambda: False) -> None:
         self.config = config
         self.index = index
+        self.leaving = leaving
         self.clock = SystemClock()
         self.memory = Memory()
         self.metrics = Metrics()
@@ -204,11 +206,13 @@ class _Build:
             deadlines=deadlines,
             limit_hit=self.traffic.limit,
             connection_ended=self.traffic.connection,
+            leaving=self.leaving,
         )
         for server in self.config.server:
             reception = Reception(engine, server, listener_tls(server), network_set(server.trusted_proxies))
             self.receptions.append(reception)
-            self.listeners.append(Listener(server, sockets[server.name], reception.serve, self.traffic.refused(server.name)))
+            mine = shared_out(sockets, server.name)
+            self.listeners.append(Listener(server, mine, reception.serve, self.traffic.refused(server.name)))
         return Worker(self.listeners, self.receptions, deadlines)
 
     def _addons(self, record: Record) -> list[object]:

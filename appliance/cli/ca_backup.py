@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from appliance.cli.acting import announced
-from appliance.cli.ca_choice import RESTART
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
 from appliance.cli.passphrase import PassphraseOption, read_passphrase
+from appliance.cli.running import ReloadOption, after_change
 
 if TYPE_CHECKING:
     from appliance.config.ca import Ca
@@ -66,7 +66,11 @@ def backup(
 
 
 def restore(
-    config: ConfigOption, source: FromOption, passphrase_stdin: PassphraseOption = False, as_json: JsonOption = False
+    config: ConfigOption,
+    source: FromOption,
+    passphrase_stdin: PassphraseOption = False,
+    reload: ReloadOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Put the CAs of a backup in place. Nothing is overwritten: when a CA is there already and is another, nothing is done.
 
@@ -93,12 +97,16 @@ def restore(
             _named(ca): {"token": ca.token, "label": ca.label, "public_key_sha256": _key_sha256(ca)} for ca in cas if ca.token
         }
         print_json({"restored": [_named(ca) for ca in wanted], "unchanged": unchanged, "needs": needs})
-        return
+    else:
+        _restored(cas, wanted)
+    after_change(config, now=reload)
+
+
+def _restored(cas: "list[SavedCa]", wanted: "list[SavedCa]") -> None:
     print(f"restored: {', '.join(map(_named, wanted)) or 'nothing, all of it is there'}")
     for ca in cas:
         if ca.token:
             print(f"{_named(ca)} needs {_whereabouts(ca)}; `arcus doctor` says whether it is there")
-    print(RESTART)
 
 
 @contextmanager

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from certs.generations import Generations
 
 TenantOption = Annotated[str, typer.Option("--tenant", metavar="ID", help="Whose CA.")]
-RESTART = "restart Arcus for the change to take effect"
 
 
 def of_tenant(config: "AppConfig", tenant: str) -> "Ca":

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from appliance.cli.acting import announced
-from appliance.cli.ca_choice import RESTART, TenantOption, generations, of_tenant, tenants_of
+from appliance.cli.ca_choice import TenantOption, generations, of_tenant, tenants_of
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
 from appliance.cli.passphrase import PassphraseOption, read_passphrase
+from appliance.cli.running import ReloadOption, after_change
 
 if TYPE_CHECKING:
     from certs.authority import Authority
@@ -38,6 +39,7 @@ def import_(
     key: KeyOption,
     as_next: NextOption = False,
     passphrase_stdin: PassphraseOption = False,
+    reload: ReloadOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Take over a CA with its chain and its key, once all of it has been checked.
@@ -66,7 +68,8 @@ def import_(
     if as_json:
         print_json({"name": ca.name, "generation": str(generation), "sha256": sha256, "file": file})
     else:
-        print(f"{ca.name}: {file} sha256 {sha256}\n{RESTART}")
+        print(f"{ca.name}: {file} sha256 {sha256}")
+    after_change(config, now=reload)
 
 
 def _taken(generation: str, name: str) -> tuple[str, str]:

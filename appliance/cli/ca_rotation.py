@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from appliance.cli.acting import announced
-from appliance.cli.ca_choice import RESTART, TenantOption, generations, of_tenant, tenants_of
+from appliance.cli.ca_choice import TenantOption, generations, of_tenant, tenants_of
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
+from appliance.cli.running import ReloadOption, after_change
 
 if TYPE_CHECKING:
     from appliance.config.ca import Ca
@@ -46,10 +47,16 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=examples("arcus ca drop -c arcus.yaml --tenant tenant-a --generation previous"))(drop)
 
 
-def rotate(config: ConfigOption, tenant: TenantOption, label: LabelOption = "", as_json: JsonOption = False) -> None:
+def rotate(
+    config: ConfigOption,
+    tenant: TenantOption,
+    label: LabelOption = "",
+    reload: ReloadOption = False,
+    as_json: JsonOption = False,
+) -> None:
     """Make the CA that will follow the tenant's current one, beside it.
 
-    After a restart both are offered to clients, on the portal and by `arcus ca export --generation next`; certificates
+    After a reload both are offered to clients, on the portal and by `arcus ca export --generation next`; certificates
     are still signed by the current one. `arcus ca readiness` says which clients accept the next, `arcus ca switch`
     changes over. Where the key is in a PKCS #11 token, make the next key there first, with the vendor's tools, and give its
     label.
@@ -74,10 +81,17 @@ def rotate(config: ConfigOption, tenant: TenantOption, label: LabelOption = "", 
         else:
             install_next(loaded, ca, ca.pkcs11, label, seed)
     _tell(loaded, ca, place, as_json)
+    after_change(config, now=reload)
 
 
-def switch(config: ConfigOption, tenant: TenantOption, anyway: AnywayOption = False, as_json: JsonOption = False) -> None:
-    """From the next start on, sign with the next CA. The current one becomes the previous, and can come back.
+def switch(
+    config: ConfigOption,
+    tenant: TenantOption,
+    anyway: AnywayOption = False,
+    reload: ReloadOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """From the next reload on, sign with the next CA. The current one becomes the previous, and can come back.
 
     Refused while clients of the last days have not accepted the next one, unless with --anyway.
     """
@@ -89,17 +103,25 @@ def switch(config: ConfigOption, tenant: TenantOption, anyway: AnywayOption = Fa
     with announced(loaded, ca.name, tenants_of(loaded, ca), "switched", "although not all clients are ready" if anyway else ""):
         place.switch()
     _tell(loaded, ca, place, as_json)
+    after_change(config, now=reload)
 
 
-def rollback(config: ConfigOption, tenant: TenantOption, as_json: JsonOption = False) -> None:
-    """Take a switch back: from the next start on, the previous CA signs again, and the other one is the next."""
+def rollback(config: ConfigOption, tenant: TenantOption, reload: ReloadOption = False, as_json: JsonOption = False) -> None:
+    """Take a switch back: from the next reload on, the previous CA signs again, and the other one is the next."""
     loaded, ca, place = _chosen(config, tenant)
     with announced(loaded, ca.name, tenants_of(loaded, ca), "rolled back"):
         place.rollback()
     _tell(loaded, ca, place, as_json)
+    after_change(config, now=reload)
 
 
-def drop(config: ConfigOption, tenant: TenantOption, generation: WhichOption, as_json: JsonOption = False) -> None:
+def drop(
+    config: ConfigOption,
+    tenant: TenantOption,
+    generation: WhichOption,
+    reload: ReloadOption = False,
+    as_json: JsonOption = False,
+) -> None:
     """Delete a CA that does not sign, with its key. It cannot be brought back except from a backup."""
     from certs.generations import Generation
 
@@ -107,6 +129,7 @@ def drop(config: ConfigOption, tenant: TenantOption, generation: WhichOption, as
     with announced(loaded, ca.name, tenants_of(loaded, ca), "dropped", f"the {generation} one"):
         place.drop(Generation(str(generation)))
     _tell(loaded, ca, place, as_json)
+    after_change(config, now=reload)
 
 
 def _chosen(config: "ConfigOption", tenant: str) -> "tuple[AppConfig, Ca, Generations]":
@@ -136,7 +159,6 @@ def _tell(config: "AppConfig", ca: "Ca", place: "Generations", as_json: bool) ->
         return
     for name, public in there.items():
         print(f"{ca.name} {name:8} {_subject(public)} sha256 {public.fingerprint}")
-    print(RESTART)
 
 
 def _subject(public: "PublicAuthority") -> str:

@@ -30,9 +30,11 @@ def register(app: typer.Typer) -> None:
 
 def check(config: ConfigOption, as_json: JsonOption = False, graph: GraphOption = None) -> None:
     """Check a configuration. Exit status 1 and one line per problem, as FILE:LINE: PATH: MESSAGE, when it cannot be used."""
+    from appliance.app.soundness import examine
+
     try:
         loaded = load_config(config)
-        _build(loaded)
+        examine(loaded.config)
         loaded = _with_expiry(loaded)
     except ConfigError as error:
         _refuse(error.problems, as_json)
@@ -59,32 +61,6 @@ def _refuse(problems: list[Problem], as_json: bool) -> None:
     for problem in problems if not as_json else []:
         print(problem, file=sys.stderr)
     finish(FAILED)
-
-
-def _build(loaded: "Loaded") -> None:
-    """What only the parts themselves can tell: CA files that must not sign, URLs that nobody may be sent to."""
-    from appliance.domain.clock import SystemClock
-    from appliance.explain import Explainer
-    from certs.authority import load_or_create, load_public
-
-    problems: list[Problem] = []
-    for ca in loaded.config.ca:
-        if ca.certificate is not None:
-            try:
-                if ca.pkcs11 is not None:  # the token is not opened: a check must not cost one of the tries of a PIN
-                    load_public(ca.name, ca.certificate, SystemClock())
-                    continue
-                load_or_create(
-                    loaded.config.state_dir, ca.name, ca.common_name, certificate=ca.certificate, private_key=ca.private_key
-                )
-            except ConfigError as error:
-                problems += error.problems
-    try:
-        Explainer(loaded.config).close()
-    except ConfigError as error:
-        problems += error.problems
-    if problems:
-        raise ConfigError(problems)
 
 
 def _with_expiry(loaded: "Loaded") -> "Loaded":

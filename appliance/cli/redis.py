@@ -17,7 +17,7 @@ def rotate_key(
     keep: Annotated[int, typer.Option(min=0, max=7, help="Former keys that still open what they sealed.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a new key in front of state_dir/leaf-cache.key. Copy the file to the other nodes, then restart each."""
+    """Put a new key in front of state_dir/leaf-cache.key. Copy the file to the other nodes, then `arcus reload` each."""
     from appliance.app.paths import StatePaths
     from certs import sealing
 

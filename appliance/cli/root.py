@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from appliance.cli import audit, ca, check, demo, doctor, exclusion, explain, icap, redis, run, user, version
+from appliance.cli import audit, ca, check, demo, doctor, exclusion, explain, icap, redis, reload, run, user, version
 from appliance.cli.output import FAILED, OK, CliError
 from appliance.domain.errors import ArcusError, ConfigError
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (run, check, explain, doctor, version):
+for module in (run, reload, check, explain, doctor, version):
     module.register(app)
 for group in (ca, icap, redis, user, audit, exclusion, demo):
     app.add_typer(group.app)

@@ -6,8 +6,10 @@ from typing import Any, Final, Literal
 from appliance.config.root import AppConfig
 from appliance.config.view import NAME_KEYS, SECTIONS
 
-_FIXED: Final = ("state_dir", "workers", "icap_server", "redis", "portal", "admin", "demo_origin", "log", "audit")
-"""Processes, sockets and files that are set up once, at start."""
+_SINGLE: Final = tuple(name for name in AppConfig.model_fields if name not in SECTIONS)
+"""The keys that are no lists of nodes."""
+_FIXED: Final = ("state_dir",)
+"""The lock, the spool and the CAs are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,10 @@ class Change:
     section: str
     name: str
     kind: Literal["added", "removed", "changed"]
+
+    @property
+    def path(self) -> str:
+        return f"{self.section}[{self.name}]" if self.name else self.section
 
     def __str__(self) -> str:
         return f"{self.kind} {self.section}{f' {self.name}' if self.name else ''}"
@@ -37,9 +43,23 @@ class Plan:
 def compare(old: AppConfig, new: AppConfig) -> Plan:
     """What it takes to go from one configuration to another. Pure; an order of items that changed counts for rules only."""
     changes = [change for section in SECTIONS for change in _of_list(section, getattr(old, section), getattr(new, section))]
-    fixed = [Change(key, "", "changed") for key in _FIXED if getattr(old, key) != getattr(new, key)]
-    moved = [change for change in changes if change.section == "server" and _moved(change, old, new)]
-    return Plan((*changes, *fixed), (*fixed, *moved))
+    changes += [change for key in _SINGLE if (change := _of_key(key, getattr(old, key), getattr(new, key)))]
+    restart = [change for change in changes if change.section in _FIXED]
+    if _own_scanner(old) != _own_scanner(new):
+        restart.append(Change("icap_server.scanner", "", "changed"))
+    return Plan(tuple(changes), tuple(restart))
+
+
+def _of_key(key: str, old: Any, new: Any) -> Change | None:
+    if old == new:
+        return None
+    return Change(key, "", "added" if old is None else "removed" if new is None else "changed")
+
+
+def _own_scanner(config: AppConfig) -> Any:
+    """The scanner that is started with the appliance, and takes half a minute to load its signatures."""
+    clamd = config.icap_server.clamd if config.icap_server is not None else None
+    return clamd if clamd is not None and clamd.managed else None
 
 
 def _of_list(section: str, old: list[Any], new: list[Any]) -> list[Change]:
@@ -52,9 +72,3 @@ def _of_list(section: str, old: list[Any], new: list[Any]) -> list[Change]:
 
 def _name(node: Any) -> str:
     return str(next(getattr(node, key) for key in NAME_KEYS if hasattr(node, key)))
-
-
-def _moved(change: Change, old: AppConfig, new: AppConfig) -> bool:
-    """Listening sockets are bound by the parent process, before the workers start."""
-    listens = [[server.listen for server in config.server if server.name == change.name] for config in (old, new)]
-    return listens[0] != listens[1]

@@ -16,6 +16,7 @@ from appliance.config.icap_service import IcapService
 from appliance.config.icap_set import IcapSet
 from appliance.config.portal import Portal
 from appliance.config.redis import Redis
+from appliance.config.reloading import Reload
 from appliance.config.resolver import Resolver
 from appliance.config.server import Server
 from appliance.config.tenant import Tenant
@@ -106,6 +107,8 @@ class AppConfig(Node):
     """CA keys, audit database, spool and sockets; created 0700."""
     workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = "auto"
     """Processes that share each port; ``auto`` is one per core."""
+    reload: Reload = Reload()
+    """How a new configuration takes the place of the one that runs."""
     log: Log = Log()
     """What the processes tell about themselves; traffic goes to the audit log."""
     ca: list[Ca]

@@ -201,6 +201,11 @@ class TaskHandler(server.ConnectionHandler):
     def idle(self) -> bool:
         return not self.phases.live
 
+    @property
+    def idle_for(self) -> float:
+        """Seconds since the last request ended; none while the next one is being received."""
+        return self.phases.idle_for
+
     # -- reading --------------------------------------------------------------------------------------------------
 
     async def handle_connection(self, connection: Connection) -> None:

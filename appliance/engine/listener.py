@@ -8,7 +8,7 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from appliance.config.server import IngressFilter, Server
@@ -30,11 +30,12 @@ type OnRefused = Callable[[str, Reason], None]
 
 
 class Listener:
-    """``refused`` is told of every connection closed before parsing."""
+    """``refused`` is told of every connection closed before parsing. ``socks``: of one address; there are more than one where
+    there were more workers once."""
 
-    def __init__(self, config: Server, sock: socket.socket, serve: Serve, refused: OnRefused) -> None:
+    def __init__(self, config: Server, socks: Sequence[socket.socket], serve: Serve, refused: OnRefused) -> None:
         self.config = config
-        self._sock = sock
+        self.socks = tuple(socks)
         self._serve = serve
         self._refused = refused
         self._allows = ingress_filter(config.ingress_network_filter)
@@ -47,36 +48,38 @@ class Listener:
         return len(self.tasks)
 
     def start(self) -> None:
-        self._sock.setblocking(False)
-        asyncio.get_running_loop().add_reader(self._sock.fileno(), self._readable)
+        for sock in self.socks:
+            sock.setblocking(False)
+            self._watch(sock)
 
     def stop(self) -> None:
         """Accept nothing more; open connections go on."""
-        asyncio.get_running_loop().remove_reader(self._sock.fileno())
-        self._sock.close()
+        for sock in self.socks:
+            asyncio.get_running_loop().remove_reader(sock.fileno())
+            sock.close()
 
-    def _readable(self) -> None:
+    def _watch(self, sock: socket.socket) -> None:
+        if sock.fileno() >= 0:
+            asyncio.get_running_loop().add_reader(sock.fileno(), self._readable, sock)
+
+    def _readable(self, listening: socket.socket) -> None:
         for _ in range(BATCH):
             try:
-                sock, peer = self._sock.accept()
+                sock, peer = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                self._accept_failed(error)
+                self._accept_failed(listening, error)
                 return
             self._admit(sock, peer[:2])
 
-    def _accept_failed(self, error: OSError) -> None:
+    def _accept_failed(self, listening: socket.socket, error: OSError) -> None:
         logger.error("accept on %s failed: %s", self.config.name, error)
         if error.errno in _EXHAUSTED:
             self._refused("", Reason.RESOURCE_EXHAUSTED)
             loop = asyncio.get_running_loop()
-            loop.remove_reader(self._sock.fileno())
-            loop.call_later(PAUSE, self._resume)
-
-    def _resume(self) -> None:
-        if self._sock.fileno() >= 0:
-            asyncio.get_running_loop().add_reader(self._sock.fileno(), self._readable)
+            loop.remove_reader(listening.fileno())
+            loop.call_later(PAUSE, self._watch, listening)
 
     def _admit(self, sock: socket.socket, peer: tuple[str, int]) -> None:
         reason = self._take(peer[0])
@@ -134,7 +137,7 @@ def network_set(networks: list[Any]) -> Callable[[str], bool]:
 
 
 def bind(host: str, port: int, backlog: int, *, reuse_port: bool, transparent: bool = False) -> socket.socket:
-    """A listening TCP socket. ``[::]`` is dual-stack. Raises OSError, with the address in its text."""
+    """A TCP socket that listens, unless ``backlog`` is 0. ``[::]`` is dual-stack. Raises OSError with the address in it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -146,7 +149,8 @@ def bind(host: str, port: int, backlog: int, *, reuse_port: bool, transparent: b
         if transparent:
             sock.setsockopt(socket.SOL_IP, _IP_TRANSPARENT, 1)
         sock.bind((host, port))
-        sock.listen(backlog)
+        if backlog:
+            sock.listen(backlog)
     except OSError as error:
         sock.close()
         raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error

@@ -38,6 +38,10 @@ class Observer:
         portal = self._session.engine.gate.portal
         return portal.name if portal.direct(host, self._session.conn.client.listen_ip) else ""
 
+    def leaving(self) -> bool:
+        """Another worker has taken this one's place."""
+        return self._session.engine.leaving()
+
     def parent_of(self, server: Server) -> Parent | None:
         """The HTTP parent that this connection leads to, when requests on it are sent in absolute form."""
         auth = getattr(server, "arcus_parent_auth", None)

@@ -48,6 +48,10 @@ class Phases:
     def between_requests(self) -> bool:
         return not self.live and self._header_started is None
 
+    @property
+    def idle_for(self) -> float:
+        return self._time() - self._idle_since if self.between_requests else 0.0
+
     def activity(self, from_client: bool, size: int) -> None:
         self._last_activity = self._time()
         if from_client:

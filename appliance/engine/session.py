@@ -50,6 +50,8 @@ class Engine:
     limit_hit: Callable[[Reason], None]
     connection_ended: Callable[[ConnNotes], None]
     """Told of each connection that a lane has served, for the counters."""
+    leaving: Callable[[], bool] = lambda: False
+    """Whether other workers have taken this one's place: clients are told to go on over another connection."""
 
 
 class Session:

@@ -1,114 +1,76 @@
-"""The parent process: it holds every listening socket, starts the children, and starts them again when they die.
+"""The parent's children: which generation of each kind serves, and which ones are leaving.
 
-Each worker has its own SO_REUSEPORT socket per listener, made and kept here. When a worker dies, connections that the
-kernel has queued for it wait in its socket, and its successor takes them: none is reset.
+Each worker has its own SO_REUSEPORT socket per listener, made and kept by the parent. When a worker dies, connections
+that the kernel has queued for it wait in its socket, and its successor takes them: none is reset. A new generation is
+started on the same sockets, so a configuration is changed without a moment in which nobody accepts.
 """
 
 import asyncio
-import contextlib
 import logging
-import os
-import pickle
 import signal
-import socket
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+
+from appliance.engine.child import Child
+from appliance.engine.generation import Ended, Generation
 
 logger = logging.getLogger(__name__)
 
-BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""Seconds before the n-th start in a row; a child that has lived for a minute begins again at the first."""
-LIVED = 60.0
 GRACE = 3.0
 """Seconds beyond the drain time before a child is killed."""
-
-
-@dataclass(slots=True)
-class Child:
-    """One child process and how to start it."""
-
-    kind: str
-    index: int
-    payload: Any
-    sockets: Mapping[str, socket.socket] = field(default_factory=dict)
-    secret: Callable[[], bytes] | None = None
-    """Asked at each start for what this process alone is told, in memory."""
-    process: asyncio.subprocess.Process | None = None
-    starts: int = 0
-    restarts: int = 0
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind}-{self.index}"
+MAX_LEAVING = 4
+"""Generations of one kind that may finish what they began; with one more, the oldest has to hurry."""
+RETIRE = signal.SIGHUP
+"""To a child: others serve now; accept nothing more, and let what is open end by itself."""
 
 
 class Supervisor:
-    """``on_death`` is told of each child that ended on its own (and its process id)."""
+    """``ended`` is told of each process that has ended."""
 
-    def __init__(self, children: list[Child], environment: Mapping[str, str], on_death: Callable[[Child, int], None]) -> None:
-        self.children = children
+    def __init__(self, environment: Mapping[str, str], ended: Ended) -> None:
+        self.current: dict[str, Generation] = {}
+        """By kind: the generation that serves."""
         self._environment = environment
-        self._on_death = on_death
-        self._stopping = False
+        self._ended = ended
+        self._leaving: dict[Generation, asyncio.Task[None]] = {}
 
-    async def run(self, stop: asyncio.Event, quick: Callable[[], bool], drain: float) -> None:
-        """Keep the children alive until ``stop``; then SIGTERM (or SIGINT when ``quick``), and SIGKILL after the drain time."""
-        watches = [asyncio.create_task(self._keep(child)) for child in self.children]
-        await stop.wait()
-        self._stopping = True
-        await self._stop_all(signal.SIGINT if quick() else signal.SIGTERM, 2.0 if quick() else drain + GRACE)
-        for watch in watches:
-            watch.cancel()
-        await asyncio.gather(*watches, return_exceptions=True)
+    def generation(self, number: int, children: Sequence[Child]) -> Generation:
+        return Generation(number, children, self._environment, self._ended)
 
-    async def _keep(self, child: Child) -> None:
-        loop = asyncio.get_running_loop()
-        while not self._stopping:
-            await asyncio.sleep(BACKOFF[min(child.starts, len(BACKOFF) - 1)])
-            started = loop.time()
-            child.process = await self._spawn(child)
-            status = await child.process.wait()
-            if self._stopping:
-                return
-            logger.error("%s ended with status %d; it is started again", child.name, status)
-            child.restarts += 1
-            child.starts = 1 if loop.time() - started > LIVED else child.starts + 1
-            self._on_death(child, child.process.pid)
+    def generations(self) -> Iterator[Generation]:
+        """Those that serve, then those that are leaving."""
+        yield from self.current.values()
+        yield from self._leaving
 
-    async def _spawn(self, child: Child) -> asyncio.subprocess.Process:
-        fds = {name: sock.fileno() for name, sock in child.sockets.items()}
-        bootstrap = _memory_file(pickle.dumps((child.payload, fds, child.secret() if child.secret else b"")))
-        try:
-            return await asyncio.create_subprocess_exec(
-                sys.executable, "-O", "-m", "appliance.child", child.kind, str(child.index), str(bootstrap),
-                pass_fds=[bootstrap, *fds.values()], env=dict(self._environment), start_new_session=True,
-                stdin=asyncio.subprocess.DEVNULL,
-            )  # fmt: skip
-        finally:
-            os.close(bootstrap)
+    def retire(self, kind: str, patience: float, hurry: float) -> asyncio.Task[None] | None:
+        """The generation that serves leaves: within ``patience`` seconds, or ``hurry`` when too many are leaving. The task ends
+        with its last process."""
+        old = self.current.pop(kind, None)
+        if old is None:
+            return None
+        others = [each for each in self._leaving if _kind(each) == kind]
+        for oldest in others[: max(0, len(others) - MAX_LEAVING + 1)]:
+            self._leave(oldest, signal.SIGTERM, hurry + GRACE)
+        return self._leave(old, RETIRE, patience + GRACE)
 
-    async def _stop_all(self, how: signal.Signals, patience: float) -> None:
-        alive = [child.process for child in self.children if child.process and child.process.returncode is None]
-        for process in alive:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(how)
-        waits = [asyncio.create_task(process.wait()) for process in alive]
-        if waits:
-            await asyncio.wait(waits, timeout=patience)
-        for process in alive:
-            if process.returncode is None:
-                logger.warning("process %d did not stop in time and is killed", process.pid)
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-        if waits:
-            await asyncio.wait(waits, timeout=2.0)
+    def _leave(self, generation: Generation, how: signal.Signals, patience: float) -> asyncio.Task[None]:
+        if (before := self._leaving.get(generation)) is not None:
+            before.cancel()
+        task = asyncio.create_task(generation.leave(how, patience))
+        self._leaving[generation] = task
+
+        def gone(done: asyncio.Task[None]) -> None:
+            if self._leaving.get(generation) is done:
+                del self._leaving[generation]
+
+        task.add_done_callback(gone)
+        return task
+
+    async def stop(self, how: signal.Signals, patience: float) -> None:
+        """Signal all children, wait ``patience`` seconds, and kill those that are left."""
+        tasks = [self._leave(generation, how, patience) for generation in list(self.generations())]
+        self.current.clear()
+        await asyncio.gather(*tasks)
 
 
-def _memory_file(data: bytes) -> int:
-    """The configuration, secrets included, goes to a child through anonymous memory, never through a file or arguments."""
-    fd = os.memfd_create("arcus")
-    os.write(fd, data)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
+def _kind(generation: Generation) -> str:
+    return generation.children[0].kind if generation.children else ""

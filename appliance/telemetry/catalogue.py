@@ -166,6 +166,8 @@ PROCESS = (
     Spec("arcus_process_resident_bytes", _G, ("process",), "Resident memory of a process."),
     Spec("arcus_event_loop_lag_seconds", _G, (), "How late the event loop was at worst, of late.", mode="livemax"),
     Spec("arcus_config_loaded_timestamp_seconds", _G, (), "When the running configuration was loaded.", mode="livemax"),
+    Spec("arcus_config_generation", _G, (), "How many configurations have run since the start.", mode="livemax"),
+    Spec("arcus_config_reloads_total", _C, ("outcome",), "Reloads: `ok`, `failed`, or `busy` while another was under way."),
     Spec("arcus_health_state", _G, ("component",), "0 ok, 1 degraded, 2 unhealthy.", mode="livemax"),
 )
 

@@ -129,6 +129,11 @@ class HealthWriter:
         temporary.write_text(json.dumps(data))
         temporary.replace(self._path)
 
+    def step_aside(self) -> None:
+        """From now on under a name of its own: the process's name belongs to whoever takes its place."""
+        self._process = f"draining-{self._process}-{os.getpid()}"
+        self._path = self._path.with_name(f"health-{self._process}.json")
+
     def remove(self) -> None:
         """The process ends on purpose: it is not missed."""
         self._path.unlink(missing_ok=True)

@@ -2,57 +2,45 @@
 
 import os
 import socket
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 
+from appliance import local_socket
+
 NAME = "signer.sock"
-BACKLOG = 256
-_CREDENTIALS = struct.Struct("3i")
-"""``struct ucred``: process, user and group."""
+_BEFORE = "signer-before.sock"
+_NEXT = "signer-next.sock"
 
 
 def bind(directory: Path) -> socket.socket:
     """A listening socket, mode 0600. One that an earlier run has left is replaced. Raises OSError."""
-    with _short(directory) as base:
-        path = base / NAME
-        path.unlink(missing_ok=True)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.bind(str(path))
-            path.chmod(0o600)
-            sock.listen(BACKLOG)
-        except OSError:
-            sock.close()
-            raise
-    return sock
+    return local_socket.bind(directory, NAME)
+
+
+def bind_next(directory: Path) -> socket.socket:
+    """The same for a signer that is to take the place of the one that runs: under another name, for the time being."""
+    return local_socket.bind(directory, _NEXT)
+
+
+def exchange(directory: Path) -> None:
+    """Whoever connects from now on reaches the next signer. Raises OSError."""
+    name, before = directory / NAME, directory / _BEFORE
+    before.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):  # there was no signer before
+        os.link(name, before)
+    (directory / _NEXT).replace(name)
+
+
+def restore(directory: Path) -> None:
+    """The exchange is taken back. Raises OSError."""
+    (directory / NAME).unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        (directory / _BEFORE).replace(directory / NAME)
 
 
 def connect(directory: Path) -> socket.socket:
     """A connected socket that does not block. Raises OSError, also when the signer has too many waiting."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        with _short(directory) as base:
-            sock.connect(str(base / NAME))
-    except OSError:
-        sock.close()
-        raise
-    return sock
+    return local_socket.connect(directory, NAME)
 
 
-def peer_user(sock: socket.socket) -> int:
-    """The user of the process at the other end, as the kernel knows it. Raises OSError."""
-    _, user, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    return int(user)
-
-
-@contextmanager
-def _short(directory: Path) -> Iterator[Path]:
-    """The directory under a short name: the path of a socket may have 108 bytes (unix(7)), a state directory has more."""
-    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield Path(f"/proc/self/fd/{descriptor}")
-    finally:
-        os.close(descriptor)
+peer_user = local_socket.peer_user

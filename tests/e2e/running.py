@@ -85,6 +85,32 @@ class Running:
                     found.append(int(entry.name))
         return sorted(found)
 
+    def rewrite(self, config: dict[str, Any]) -> None:
+        """Another configuration in the same file. Nobody is told."""
+        self.config = config
+        with self.file.open("w") as file:
+            YAML(typ="safe").dump(config, file)
+
+    @property
+    def file(self) -> Path:
+        return self.state.parent / "arcus.yaml"
+
+    def arcus(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command on this appliance's configuration."""
+        command = [sys.executable, "-m", "appliance.cli", *words, "-c", str(self.file)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+    def reload(self, config: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Change the file, if a new configuration is given, and reload: what `arcus reload --json` says."""
+        if config is not None:
+            self.rewrite(config)
+        answer: dict[str, Any] = json.loads(self.arcus("reload", "--json").stdout)
+        return answer
+
+    def status(self) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.arcus("status", "--json").stdout)
+        return answer
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         if self.process.poll() is None:
             self.process.send_signal(how)
@@ -144,13 +170,14 @@ def base_config(state: Path, **sections: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def running(config: dict[str, Any], directory: Path, prefix: list[str] | None = None) -> Iterator[Running]:
-    """Start the appliance, wait until it is ready, and end it. ``prefix``: a command to run it under (``ip netns exec``)."""
+def running(config: dict[str, Any], directory: Path, prefix: list[str] | None = None, root: Path = ROOT) -> Iterator[Running]:
+    """Start the appliance, wait until it is ready, and end it. ``prefix``: a command to run it under (``ip netns exec``).
+    ``root``: where the code is."""
     path = directory / "arcus.yaml"
     with path.open("w") as file:
         YAML(typ="safe").dump(config, file)
     log = (directory / "arcus.log").open("w+")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         [*(prefix or []), sys.executable, "-m", "appliance.cli", "run", "-c", str(path)],
         stdout=log, stderr=subprocess.STDOUT, text=True, env=environment, cwd=directory,

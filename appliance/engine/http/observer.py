@@ -17,7 +17,7 @@ _PHRASES = {
 
 
 class Observer(Protocol):
-    """Four more methods are used when the observer has them:
+    """Five more methods are used when the observer has them:
 
     ``on_flow_violation(reason: Reason, detail: str) -> None``: as ``on_violation``, for a message that has a flow. The flow's
     error follows and starts with the reason's word, so a recorder needs no more than that; this is for counting.
@@ -26,6 +26,7 @@ class Observer(Protocol):
     ``parent_of(server: Server) -> Parent | None``: how requests on this upstream connection are addressed.
     ``own_host(host: str) -> str``: the name under which a request in origin-form on a proxy's port is served by ourselves, by
     the host that its Host field names; empty when it is not.
+    ``leaving() -> bool``: whether the client should go on over another connection.
     """
 
     def on_violation(self, reason: Reason, detail: str) -> None:
@@ -43,13 +44,14 @@ class Parent:
 class Notices:
     """The observer with its optional methods resolved once per connection."""
 
-    __slots__ = ("_error_response", "_parent_of", "flow_violation", "own_host", "violation")
+    __slots__ = ("_error_response", "_parent_of", "flow_violation", "leaving", "own_host", "violation")
 
     def __init__(self, observer: Observer) -> None:
         self.violation: Callable[[Reason, str], None] = observer.on_violation
         self.flow_violation: Callable[[Reason, str], None] = getattr(observer, "on_flow_violation", _ignore)
         self._error_response: Callable[[int, str], bytes] = getattr(observer, "error_response", plain_error)
         self.own_host: Callable[[str], str] = getattr(observer, "own_host", _nobody)
+        self.leaving: Callable[[], bool] = getattr(observer, "leaving", _never)
         self._parent_of: Callable[[Server], Parent | None] | None = getattr(observer, "parent_of", None)
 
     def error_response(self, status: int, message: str) -> bytes:
@@ -70,6 +72,11 @@ def _ignore(reason: Reason, detail: str) -> None:
 def _nobody(host: str) -> str:
     """A proxy that is no web server."""
     return ""
+
+
+def _never() -> bool:
+    """A connection that stays."""
+    return False
 
 
 def plain_error(status: int, message: str) -> bytes:

@@ -212,7 +212,8 @@ class StrictHttp1Server(StrictHttp1):
         length = announced(removed) if b"content-length" in removed else None
         framing = self._framing(response, length)
         # A response before the end of the request: what is left of the request may be long, or never come.
-        if framing[0] is BodyKind.UNTIL_CLOSE or not self.request_done or b"close" in tokens(removed.get(b"connection", [])):
+        ends = framing[0] is BodyKind.UNTIL_CLOSE or not self.request_done or b"close" in tokens(removed.get(b"connection", []))
+        if ends or self.notices.leaving():
             self.reusable = False
         self.writer = BodyWriter(framing)
         if status == 101:

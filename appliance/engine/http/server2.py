@@ -32,6 +32,10 @@ from appliance.engine.http.http1 import make_headers
 from appliance.engine.http.http2 import StrictHttp2
 from appliance.engine.http.observer import Notices, plain_error
 
+GO_ELSEWHERE = b"\0\0\x08\x07\0\0\0\0\0\x7f\xff\xff\xff\0\0\0\0"
+"""GOAWAY with the highest stream identifier and NO_ERROR: open no more streams here; all that are under way are served
+(RFC 9113 section 6.8). Not by way of h2, which would send nothing more after it."""
+
 
 class StrictHttp2Server(StrictHttp2, Http2Server):
     """``live``: how many flows of this connection are in progress, reset streams whose flow has not ended included."""
@@ -45,6 +49,7 @@ class StrictHttp2Server(StrictHttp2, Http2Server):
         meter = FrameMeter(limits.h2_streams_per_second, limits.h2_frames_per_second, limits.header_size, clock, preface=True)
         self.prepare(limits, notices, meter, limits.header_size)
         self._live = live
+        self._told_to_leave = False
         self._scheme = None if forward else (b"https" if context.client.tls else b"http")
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
@@ -110,6 +115,9 @@ class StrictHttp2Server(StrictHttp2, Http2Server):
     def _send_head(self, event: ResponseHeaders) -> CommandGenerator[None]:
         if not self.is_open_for_us(event.stream_id):
             return
+        if self.notices.leaving() and not self._told_to_leave:
+            self._told_to_leave = True
+            yield commands.SendData(self.conn, GO_ELSEWHERE)
         data = event.response.data
         fields: list[Field] = [(b":status", b"%d" % data.status_code)]
         fields += writable(item for item in data.headers.fields if item[0].lower() not in REGENERATED)

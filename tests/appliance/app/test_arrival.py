@@ -27,7 +27,7 @@ def test_a_missing_or_unhealthy_process_is_waited_for(health: Health, there: boo
 
 
 async def test_it_is_said_once_and_not_before() -> None:
-    seen = [_health(State.OK, "admin"), _health(State.OK)]
+    seen = [None, _health(State.OK, "admin"), _health(State.OK)]
     said: list[str] = []
     async with asyncio.timeout(10):
         await announce(lambda: seen.pop(0), said.append)

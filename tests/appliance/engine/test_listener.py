@@ -33,8 +33,8 @@ async def listening(
         finally:
             writer.transport.abort()
 
-    listener = Listener(config, bind(host, 0, 100, reuse_port=True), serve, lambda ip, reason: refused.append(reason))
-    address = listener._sock.getsockname()[:2]
+    listener = Listener(config, [bind(host, 0, 100, reuse_port=True)], serve, lambda ip, reason: refused.append(reason))
+    address = listener.socks[0].getsockname()[:2]
     listener.start()
     try:
         yield listener, address, refused

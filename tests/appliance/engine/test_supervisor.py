@@ -1,4 +1,4 @@
-"""The supervisor with children that are nothing but processes: starts, restarts, back-off and the two ways to stop."""
+"""The supervisor with children that are nothing but processes: starts, restarts, back-off, generations, the ways to stop."""
 
 import asyncio
 import os
@@ -12,21 +12,34 @@ from typing import Any
 
 import pytest
 
-from appliance.engine import supervisor as module
-from appliance.engine.supervisor import BACKOFF, Child, Supervisor
+from appliance.engine import generation as module
+from appliance.engine.child import Child
+from appliance.engine.generation import BACKOFF, Generation, NotReady
+from appliance.engine.supervisor import MAX_LEAVING, Supervisor
 
 PROGRAM = """
 import os, pickle, signal, socket, sys, time
 kind, index, fd = sys.argv[1:4]
 with os.fdopen(int(fd), "rb") as file:
-    payload, fds, secret = pickle.load(file)
+    told = pickle.load(file)
+payload, fds, secret = pickle.loads(told["payload"]), told["sockets"], told["secret"]
+line = socket.socket(fileno=told["line"])
 stop = []
+signal.signal(signal.SIGHUP, lambda *_: stop.append("hup") if kind != "deaf" else None)
 signal.signal(signal.SIGTERM, lambda *_: stop.append("term") if kind != "deaf" else None)
 signal.signal(signal.SIGINT, lambda *_: stop.append("int") if kind != "deaf" else None)
 with open(f"{payload}/{kind}-{index}-{os.getpid()}", "w") as out:
     out.write(",".join(sorted(fds)) + secret.decode())
 if kind == "short":
     sys.exit(3)
+if kind == "other":
+    sys.exit(69)
+if kind != "mute":
+    line.sendall(b"r")
+    if line.recv(1) != b"b":
+        sys.exit(0)
+with open(f"{payload}/begun-{kind}-{index}-{os.getpid()}", "w") as out:
+    out.write("yes")
 while not stop:
     time.sleep(0.01)
 with open(f"{payload}/{kind}-{index}-{os.getpid()}", "w") as out:
@@ -41,10 +54,27 @@ class Place:
         self.deaths: list[tuple[str, int]] = []
         self.stop = asyncio.Event()
         self.quick = False
-        self.supervisor = Supervisor(children, {"PATH": os.environ["PATH"]}, self._died)
+        self.supervisor = Supervisor({"PATH": os.environ["PATH"]}, self._ended)
+        self.ended: list[int] = []
 
-    def _died(self, child: Child, pid: int) -> None:
-        self.deaths.append((child.name, pid))
+    def _ended(self, child: Child, pid: int, unasked: bool) -> None:
+        self.ended.append(pid)
+        if unasked:
+            self.deaths.append((child.name, pid))
+
+    def up(self) -> Generation:
+        """The children begin as soon as they are ready."""
+        generation = self.supervisor.generation(1, self.children)
+        generation.start()
+        generation.begin()
+        self.supervisor.current[self.children[0].kind] = generation
+        return generation
+
+    async def run(self, drain: float) -> None:
+        self.up()
+        await self.stop.wait()
+        how = signal.SIGINT if self.quick else signal.SIGTERM
+        await self.supervisor.stop(how, 2.0 if self.quick else drain)
 
     def started(self, kind: str) -> dict[int, str]:
         """What each process of this kind has written, by process id."""
@@ -60,7 +90,7 @@ async def until(condition: Callable[[], Any]) -> None:
 
 @asynccontextmanager
 async def running(place: Place, drain: float = 10.0) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(place.supervisor.run(place.stop, lambda: place.quick, drain))
+    task = asyncio.create_task(place.run(drain))
     try:
         yield task
     finally:
@@ -151,8 +181,7 @@ async def test_sigint_is_passed_on_as_such(tmp_path: Path) -> None:
     assert list(place.started("worker").values()) == ["int"]
 
 
-async def test_what_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GRACE", 0.2)
+async def test_what_does_not_stop_is_killed(tmp_path: Path) -> None:
     place = Place(tmp_path, [Child("deaf", 0, str(tmp_path))])
     async with running(place, drain=0.1):
         await until(lambda: list(place.folder.glob("deaf-*")))
@@ -171,3 +200,84 @@ async def test_the_configuration_is_in_no_argument_and_no_file(tmp_path: Path) -
         proc = Path(f"/proc/{process.pid}")
         assert str(tmp_path) not in (proc / "environ").read_text()
         assert not [link for fd in (proc / "fd").iterdir() if "memfd" in (link := os.readlink(fd))]
+
+
+# -- generations
+
+
+async def test_c20_a_generation_begins_as_a_whole_and_only_when_it_is_told_to(tmp_path: Path) -> None:
+    place = Place(tmp_path, [Child("worker", number, str(tmp_path)) for number in range(2)])
+    generation = place.supervisor.generation(2, place.children)
+    generation.start()
+    await generation.arrive(20.0)
+    assert generation.ready
+    assert not place.started("begun-worker")
+    generation.begin()
+    await until(lambda: len(place.started("begun-worker")) == 2)
+    await generation.leave(signal.SIGTERM, 10.0)
+    assert set(place.started("worker").values()) == {"term"}
+
+
+async def test_c20_one_that_never_began_leaves_without_a_word(tmp_path: Path) -> None:
+    place = Place(tmp_path, [Child("deaf", 0, str(tmp_path))])
+    generation = place.supervisor.generation(2, place.children)
+    generation.start()
+    await generation.arrive(20.0)
+    await generation.leave(signal.SIGTERM, 20.0)
+    assert not place.started("begun-deaf")
+    assert place.deaths == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("short", "short-0 ended with status 3"),
+        ("other", "Arcus was replaced on disk while it runs; restart it as a whole"),
+        ("mute", "not ready within 0.5 s: mute-0"),
+    ],
+)
+async def test_c20_why_a_generation_does_not_come_up(kind: str, why: str, tmp_path: Path) -> None:
+    place = Place(tmp_path, [Child(kind, 0, str(tmp_path))])
+    generation = place.supervisor.generation(2, place.children)
+    generation.start()
+    with pytest.raises(NotReady, match=why):
+        await generation.arrive(0.5 if kind == "mute" else 20.0)
+    await generation.leave(signal.SIGTERM, 5.0)
+
+
+async def test_c20_one_that_was_killed_while_it_came_up_is_started_again(tmp_path: Path) -> None:
+    place = Place(tmp_path, [Child("worker", 0, str(tmp_path))])
+    generation = place.supervisor.generation(2, place.children)
+    generation.start()
+    await until(lambda: list(tmp_path.glob("worker-*")))
+    os.kill(int(next(tmp_path.glob("worker-*")).name.rsplit("-", 1)[1]), signal.SIGKILL)
+    await until(lambda: len(place.deaths) == 1)
+    await generation.arrive(20.0)
+    await generation.leave(signal.SIGTERM, 5.0)
+
+
+async def test_c20_who_is_replaced_is_told_so_and_may_be_hurried(tmp_path: Path) -> None:
+    """At most four generations leave at one time; the oldest then gets the short time."""
+    place = Place(tmp_path, [Child("worker", 0, str(tmp_path))])
+    place.up()
+    await until(lambda: place.started("begun-worker"))
+    leaving = place.supervisor.retire("worker", 20.0, 10.0)
+    assert leaving is not None
+    await leaving
+    assert list(place.started("worker").values()) == ["hup"]
+    assert place.supervisor.retire("worker", 1.0, 1.0) is None
+    stubborn = [Place(tmp_path, [Child("deaf", number, str(tmp_path))]) for number in range(MAX_LEAVING + 1)]
+    for number, each in enumerate(stubborn):
+        generation = place.supervisor.generation(number, each.children)
+        generation.start()
+        generation.begin()
+        await until(lambda wanted=number + 1: len(place.started("begun-deaf")) == wanted)  # type: ignore[misc]
+        place.supervisor.current["deaf"] = generation
+        place.supervisor.retire("deaf", 60.0, -3.0)
+    first = stubborn[0].children[0]
+    await until(lambda: not first.alive)
+    assert first.process is not None
+    assert first.process.returncode == -signal.SIGKILL
+    assert all(each.children[0].alive for each in stubborn[1:])
+    await place.supervisor.stop(signal.SIGTERM, 0.1)
+    assert not any(each.children[0].alive for each in stubborn)

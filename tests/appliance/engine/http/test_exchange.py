@@ -280,3 +280,19 @@ def test_mitmproxy_is_the_one_that_the_layer_was_written_for() -> None:
     assert {"handle_h2_event", "close_connection", "is_open_for_us", "is_closed"} <= vars(_http2.Http2Connection).keys()
     assert "_handle_event2" in vars(_http2.Http2Client)
     assert "make_error_response" not in inspect.getsource(stock)
+
+
+class LeavingObserver(Recorder):
+    def leaving(self) -> bool:
+        return True
+
+
+def test_c20_a_client_of_a_worker_that_leaves_is_told_with_its_answer() -> None:
+    """RFC 9112 section 9.6: no request after this one is served here; what the client sent ahead it repeats elsewhere."""
+    driver = Driver(observer=LeavingObserver())
+    driver.feed(GET + GET)
+    driver.upstreams[0].send(ANSWER)
+    [answer] = read_responses(bytes(driver.sent), [b"GET"], closed=True)
+    assert answer.get(b"connection") == [b"close"]
+    assert driver.closed
+    assert len(driver.flows) == 1

@@ -8,10 +8,11 @@ from appliance.config.server import Limits
 from appliance.domain.reason import Reason
 from appliance.engine.http.faults import BadMessage
 from appliance.engine.http.h2meter import FrameMeter
+from appliance.engine.http.server2 import GO_ELSEWHERE
 from tests.appliance.engine.http import h2_peer
 from tests.appliance.engine.http.h2_peer import Fields, Peer, Received, decode, preface
 from tests.appliance.engine.http.reference import read_requests, read_responses
-from tests.engine_driver import Driver
+from tests.engine_driver import Driver, Recorder
 
 GET: Fields = [(b":method", b"GET"), (b":scheme", b"https"), (b":path", b"/"), (b":authority", b"example.com")]
 POST: Fields = [(b":method", b"POST"), *GET[1:]]
@@ -376,3 +377,31 @@ def test_c13_a_client_may_not_name_alternatives_to_a_server() -> None:
     driver, peer = client(upstream_h2=True)
     driver.feed(AltSvcFrame(0, origin=b"https://example.com", field=b'h3=":443"').serialize() + peer.headers(1, GET))
     assert b"h3" not in bytes(driver.upstreams[0].received)
+
+
+class LeavingObserver(Recorder):
+    gone = False
+
+    def leaving(self) -> bool:
+        return self.gone
+
+
+def test_c20_a_client_of_a_worker_that_leaves_opens_no_more_streams_and_loses_none() -> None:
+    """RFC 9113 section 6.8: the GOAWAY names the highest identifier, so that nothing under way is in doubt."""
+    observer = LeavingObserver()
+    driver = Driver(HTTPMode.regular, client_h2=True, observer=observer)
+    peer, plain = Peer(), [(name, b"http" if name == b":scheme" else value) for name, value in GET]
+    driver.feed(preface() + peer.headers(1, plain))
+    driver.feed(peer.headers(3, plain))
+    assert received(driver).goaway is None
+    observer.gone = True
+    for upstream in driver.upstreams:
+        upstream.send(ANSWER)
+    answer = received(driver)
+    assert answer.goaway == 0
+    assert bytes(driver.sent).count(GO_ELSEWHERE) == 1
+    assert answer.body == {1: b"ok", 3: b"ok"}
+    # one that the client had opened before it read that
+    driver.feed(peer.headers(5, plain))
+    max(driver.upstreams, key=lambda upstream: len(upstream.received)).send(ANSWER)
+    assert received(driver).body[5] == b"ok"
