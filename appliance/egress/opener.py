@@ -86,10 +86,8 @@ class Opener:
 
 
 def _tune(transport: asyncio.BaseTransport) -> None:
-    """TCP_NODELAY because a proxy's writes are whole messages; keepalive because a silent peer may be gone."""
-    sock = transport.get_extra_info("socket")
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    """Keepalive because a silent peer may be gone. TCP_NODELAY is set by the loop, asyncio's and uvloop alike."""
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 def _connect_error(error: OSError, ip: str, port: int, timeout: float) -> UpstreamError:

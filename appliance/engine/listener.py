@@ -50,6 +50,8 @@ class Listener:
     def start(self) -> None:
         for sock in self.socks:
             sock.setblocking(False)
+            for level, option in ((socket.SOL_SOCKET, socket.SO_KEEPALIVE), (socket.IPPROTO_TCP, socket.TCP_NODELAY)):
+                sock.setsockopt(level, option, 1)  # what is accepted inherits them (tcp(7), socket(7))
             self._watch(sock)
 
     def stop(self) -> None:
@@ -90,8 +92,6 @@ class Listener:
         try:
             local = sock.getsockname()[:2]
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         except OSError:
             sock.close()  # the client reset before we got to it
             self._per_client.release(peer[0])

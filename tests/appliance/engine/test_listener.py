@@ -65,6 +65,23 @@ async def test_srv_14_denied_networks_are_closed_before_parsing() -> None:
         assert listener.accepted == 0
 
 
+async def test_accepted_sockets_inherit_what_the_listening_one_has() -> None:
+    """A proxy's writes are whole messages, and a silent peer may be gone."""
+    options: list[tuple[int, int]] = []
+
+    async def serve(sock: socket.socket, peer: tuple[str, int], local: tuple[str, int]) -> None:
+        with sock:
+            nodelay = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            options.append((nodelay, sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)))
+
+    listener = Listener(server(), [bind("127.0.0.1", 0, 100, reuse_port=True)], serve, lambda ip, reason: None)
+    address = listener.socks[0].getsockname()[:2]
+    listener.start()
+    assert await echo(address) == b""
+    listener.stop()
+    assert options == [(1, 1)]
+
+
 async def test_srv_17_connection_cap_at_the_limit_and_no_leak() -> None:
     async with listening(server(max_connections=2)) as (listener, address, refused):
         held = [await asyncio.open_connection(*address) for _ in range(2)]
