@@ -104,10 +104,8 @@ class CachingService:
         self._flights: dict[tuple[str, Key], asyncio.Event] = {}
 
     async def adapt(self, message: Message) -> Adapted:
-        if message.body is None or _is_empty(message.body):
-            return await self._service.adapt(message)
-        digest = await _digest(message.body)
-        if not digest:
+        digest = await _digest(message.body) if message.body else ""
+        if not digest and not _is_empty(message.body):
             return await self._unknown(message)
         started = self._clock.monotonic()
         key, scope = self._key(message, digest), self._scope(message)
@@ -236,14 +234,14 @@ class CachingService:
         )
 
 
-def _is_empty(body: bytes | Body) -> bool:
+def _is_empty(body: bytes | Body | None) -> bool:
     return body.ended and not body.size if isinstance(body, Body) else not body
 
 
 async def _digest(body: bytes | Body) -> str:
-    """In hex; empty while the body is still arriving."""
+    """In hex; empty for no body, and while one is still arriving."""
     if isinstance(body, Body):
-        return body.sha256 if body.ended else ""
+        return body.sha256 if body.ended and body.size else ""
     if len(body) <= _HASH_INLINE:
         return sha256(body).hexdigest()
     return await asyncio.to_thread(lambda: sha256(body).hexdigest())

@@ -12,7 +12,7 @@ from icap.protocol.events import Request, Response
 from icap.protocol.headers import Field, Headers
 from icap.protocol.options import ServiceOptions
 from icap.server.exchange import PIECE, Exchange
-from icap.server.findings import facts, refusal, threat_name
+from icap.server.findings import JUDGED_BY_BODY, facts, refusal, threat_name
 from icap.server.heads import block_page, returned_head
 from icap.server.keep import Keep, KeepBudget, tee
 from icap.server.scanners.scanner import UNKNOWN, Scanner, ScanOutcome, ScanResult
@@ -59,6 +59,9 @@ class EchoService:
         self._methods = methods
         self._unmodified: tuple[str, Response] = ("", Response(204))
 
+    _of_no_body: tuple[Field, ...] = ()
+    """What an answer to a message without a body says beside the ISTag."""
+
     @property
     def methods(self) -> frozenset[str]:
         return self._methods
@@ -74,7 +77,7 @@ class EchoService:
         """One object for as long as the ISTag stays."""
         istag = self.istag
         if self._unmodified[0] != istag:
-            self._unmodified = (istag, Response(204, Headers((istag_field(istag),))))
+            self._unmodified = (istag, Response(204, Headers((istag_field(istag), *self._of_no_body))))
         return self._unmodified[1]
 
     async def options(self, exchange: Exchange) -> None:
@@ -144,6 +147,8 @@ async def give_back(exchange: Exchange, keep: Keep | None, headers: Headers) -> 
 class ScanService(EchoService):
     """Hands every body to a scanner while it arrives. What could not be scanned is never called clean."""
 
+    _of_no_body = (JUDGED_BY_BODY,)  # no scanner sees it, whatever its head says
+
     def __init__(self, offer: Offer, keep: KeepBudget, methods: frozenset[str], scanner: Scanner) -> None:
         super().__init__(offer, keep, methods)
         self._scanner = scanner
@@ -157,7 +162,7 @@ class ScanService(EchoService):
 
     async def _serve(self, exchange: Exchange, keep: Keep | None) -> None:
         if not exchange.request.body:
-            await self.unmodified(exchange, keep)
+            await self.unmodified(exchange, keep, *self._of_no_body)
             return
         try:
             subject = subject_of(exchange.request) if self._scanner.grounds else UNKNOWN

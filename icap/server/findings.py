@@ -5,6 +5,7 @@ from typing import Final
 from icap.protocol.headers import Field
 from icap.server.scanners.scanner import Grounds, ScanOutcome, ScanResult
 
+JUDGED_BY_BODY: Final[Field] = ("X-Arcus-Judged", "body")
 _MAX_TEXT: Final = 200
 _MAX_PARTS: Final = 16
 
@@ -23,7 +24,7 @@ def facts(result: ScanResult, grounds: Grounds) -> tuple[Field, ...]:
     if result.unscanned:
         fields.append(("X-Arcus-Unscanned", _plain(result.unscanned)))
     if grounds < Grounds.HEAD:
-        fields.append(("X-Arcus-Judged", "body"))
+        fields.append(JUDGED_BY_BODY)
     return tuple(fields)
 
 

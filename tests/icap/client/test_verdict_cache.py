@@ -46,7 +46,9 @@ class Scan:
         body = message.body
         if isinstance(body, Body):
             body = b"".join([piece async for piece in body.pieces()])
-        verdict = replace(self.verdict, istag=self.istag, size=len(body or b""), sha256=sha256(body or b"").hexdigest())
+        verdict = replace(
+            self.verdict, istag=self.istag, size=len(body or b""), sha256=sha256(body).hexdigest() if body else ""
+        )
         return self.change(Adapted(verdict))
 
 
@@ -174,12 +176,23 @@ async def test_the_time_limit_is_exact_and_a_clock_set_back_ends_it(bench: Bench
     assert (await caching.adapt(message())).verdict.cached is cached
 
 
-async def test_an_empty_body_is_not_looked_up(bench: Bench) -> None:
+async def test_no_body_is_a_body_like_any_other(bench: Bench) -> None:
+    """What judges by the body alone need not be asked about requests without one."""
+    caching, ended = bench.caching(), Body()
+    ended.end()
+    verdicts = [(await caching.adapt(message(body))).verdict for body in (None, b"", ended, None)]
+    assert [verdict.cached for verdict in verdicts] == [False, True, True, True]
+    assert (verdicts[1].sha256, verdicts[1].size) == ("", 0)
+    assert not (await caching.adapt(message(b"x"))).verdict.cached
+    assert not (await caching.adapt(message(None, tenant="b"))).verdict.cached
+    ended.close()
+
+
+async def test_no_body_is_asked_for_where_the_head_is_judged(bench: Bench) -> None:
+    bench.service.verdict = replace(bench.service.verdict, by_body=False)
     caching = bench.caching()
-    for body in (b"", None):
-        await caching.adapt(message(body))
-    assert bench.told == []
-    assert bench.scans == 2
+    for _ in range(3):
+        assert not (await caching.adapt(message(None))).verdict.cached
 
 
 @given(st.binary(min_size=1, max_size=64), st.binary(min_size=1, max_size=64))

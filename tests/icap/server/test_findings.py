@@ -54,6 +54,15 @@ async def test_the_service_says_whether_it_judges_by_the_body(grounds: Grounds, 
     assert (await adapted(Scripted(CLEAN, grounds=grounds), b"x")).verdict.by_body is by_body
 
 
+@pytest.mark.parametrize("lines", [("Allow: 204",), ()])
+async def test_what_has_no_body_is_judged_by_that_whatever_the_scanner_judges_by(lines: tuple[str, ...]) -> None:
+    async with serving(Scripted(CLEAN, grounds=Grounds.HEAD)) as running:
+        answer = await running.ask(respmod(None, *lines))
+        echo = await running.ask(respmod(None, *lines, service="echo"))
+    assert answer.headers.first("X-Arcus-Judged") == "body"
+    assert echo.headers.first("X-Arcus-Judged") is None
+
+
 async def test_icp_12_the_parts_of_a_failure_are_told_as_well() -> None:
     failing = Panel([Seat("a", Scripted(CLEAN)), Seat("b", Scripted(RuntimeError("secret path")))])
     async with serving(failing) as running:
