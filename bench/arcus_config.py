@@ -70,5 +70,5 @@ def _scanned(document: dict[str, Any], address: str, clamd: Path, *, kept: bool)
     [auditor] = document["auditor"]
     services = {f"icap_{way}_service": f"icap://{address}/{way}" for way in ("reqmod", "respmod")}
     own = {"listen": {"address": address}, "scanner": {"type": "clamd", "socket": str(clamd)}}
-    fresh = {} if kept else {"verdict_cache": None}
+    fresh = {} if kept else {"verdict_cache": {"enabled": False}}
     return document | fresh | {"auditor": [auditor | services], "icap_server": own}

@@ -128,7 +128,7 @@ class IcapServices:
 def longest(config: AppConfig) -> Iterator[float]:
     """Seconds that a message may take in the services of each auditor, at the most."""
     nodes = {node.name: node for node in config.icap_service}
-    waits = 1 + PATIENCE if config.verdict_cache is not None else 1
+    waits = 1 + PATIENCE if config.verdict_cache.enabled else 1
     for auditor in config.auditor:
         if auditor.icap_reqmod_service or auditor.icap_respmod_service:
             yield auditor.icap_timeout * waits

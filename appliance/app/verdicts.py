@@ -61,16 +61,16 @@ class SealedTier:
 
 
 class Verdicts:
-    """Puts the memory before services. Without a configuration, or for a service that may not be kept, nothing changes."""
+    """Puts the memory before services, where it is enabled."""
 
-    def __init__(self, config: VerdictCache | None, metrics: Metrics, clock: Clock, tier: SealedTier | None) -> None:
+    def __init__(self, config: VerdictCache, metrics: Metrics, clock: Clock, tier: SealedTier | None) -> None:
         self._config = config
         self._metrics = metrics
         self._clock = clock
-        self._tier = tier if config is not None and config.redis else None
-        self._memory = VerdictMemory(config.entries if config is not None else 1)
+        self._tier = tier if config.redis else None
+        self._memory = VerdictMemory(config.entries)
         self._tags: dict[IcapService, Tags] = {}
-        self._listed = {each.service: each for each in config.services} if config is not None else {}
+        self._listed = {each.service: each for each in config.services}
 
     def short(self, client: IcapService, auditor: Auditor) -> Service:
         """Around a service that an auditor gives by its URI."""
@@ -90,7 +90,7 @@ class Verdicts:
 
     def _around(self, client: IcapService, timeout: float, name: str = "", trust: str = "") -> Service:
         config, listed = self._config, self._listed.get(name)
-        if config is None:
+        if not config.enabled:
             return client
         judges = listed.judges if listed is not None else "itself"
         ttl = listed.ttl if listed is not None else config.ttl

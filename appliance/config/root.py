@@ -145,7 +145,7 @@ class AppConfig(Node):
     """Pages, REST, metrics and health; absent: none of them."""
     audit: Audit = Audit()
     """Where audit records go."""
-    verdict_cache: VerdictCache | None = VerdictCache()
-    """Verdicts of scans are kept; null: every body is scanned."""
+    verdict_cache: VerdictCache = VerdictCache()
+    """Verdicts of scans are kept."""
     demo_origin: DemoOrigin | None = None
     """A test origin; absent: none is started."""

@@ -27,6 +27,8 @@ class VerdictCache(Node):
     it did not look into. Ten messages with the same body at one time are scanned once. A verdict ends with the service's
     ISTag."""
 
+    enabled: bool = True
+    """false: every body is scanned, however often it comes."""
     ttl: Seconds = Field(600.0, ge=1, le=86_400)
     """How long a verdict is used that a service of ours made. It says with each answer whether it judged by the body alone;
     with rules about names or declared types it does not, and nothing is kept."""

@@ -7,7 +7,7 @@ def check_verdicts(view: View) -> None:
     cache = view.config.verdict_cache
     known = {service.name for service in view.config.icap_service}
     seen: set[str] = set()
-    for index, each in enumerate(cache.services if cache is not None else []):
+    for index, each in enumerate(cache.services):
         where = ("verdict_cache", "services", index, "service")
         if each.service not in known:
             view.error(where, f"no icap_service is called {each.service!r}")

@@ -103,7 +103,7 @@ def config(state: Path, web: WebServer, scanner_port: int, icap_port: int, tap: 
         auditor=list(auditors.values()),
         tenant=[default, *tenants],
         user_group=[{"name": "people", "static_users": [alice]}],
-        verdict_cache=None,  # each test sees its own scan
+        verdict_cache={"enabled": False},  # each test sees its own scan
         icap_server={
             "listen": {"address": f"127.0.0.1:{icap_port}"},
             "scanner": {"type": "clamd", "tcp": f"127.0.0.1:{scanner_port}"},

@@ -51,7 +51,7 @@ def test_c7_a_file_is_scanned_once_for_a_tenant(scanned: Scanned) -> None:
     assert (again["outcome"], again["reason"]) == ("blocked", "malware_found")
     assert again["scan_ms"] == first["ms"]
     assert again["age_s"] > 0
-    assert counter(scanned.appliance, "arcus_verdict_cache_total", "hit") == 1
+    assert counter(scanned.appliance, "arcus_verdict_cache_total", "hit") >= 1
 
 
 def test_c7_what_is_not_known_is_not_passed_while_the_scanner_is_down(scanned: Scanned) -> None:

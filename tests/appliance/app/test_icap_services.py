@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from appliance.app.icap_services import IcapServices, Place, longest
 from appliance.app.scanners import Scanners
 from appliance.config.root import AppConfig
+from appliance.config.verdict_cache import VerdictCache
 from appliance.domain.ids import TenantId
 from appliance.domain.verdict import Outcome
 from appliance.policy.scan_rules import MessageFacts
@@ -174,7 +175,7 @@ def test_the_hook_may_take_as_long_as_the_services_together() -> None:
     services = [service("a", "icap://h/a", timeout=5), service("b", "icap://h/b", timeout=7, repeats=2)]
     both = config(services, chains=[{"name": "all", "links": ["a", "b"]}], use="all", icap_respmod_service="icap://h/c")
     chain = config(services, chains=[{"name": "all", "links": ["a", "b"]}], use="all")
-    scanned_each_time = [each.model_copy(update={"verdict_cache": None}) for each in (both, chain)]
+    scanned_each_time = [each.model_copy(update={"verdict_cache": VerdictCache(enabled=False)}) for each in (both, chain)]
     assert [max(longest(each)) for each in scanned_each_time] == [30.0, 26.0]
     assert max(longest(chain)) == 39.0  # each may wait for another message's scan first
 

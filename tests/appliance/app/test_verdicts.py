@@ -124,7 +124,7 @@ async def test_tenant_through_a_live_service() -> None:
 
 
 async def test_no_configuration_no_cache() -> None:
-    verdicts = Verdicts(None, Metrics(), ManualClock(), None)
+    verdicts = Verdicts(VerdictCache(enabled=False), Metrics(), ManualClock(), None)
     client = IcapService("icap://127.0.0.1:1/x")
     assert verdicts._around(client, 1.0) is client
     await client.close()
@@ -203,7 +203,7 @@ def test_a_hook_may_take_the_wait_for_another_as_well() -> None:
     auditor = [{"name": "inspect", "icap_respmod_service": "icap://127.0.0.1:1/x", "icap_timeout": "10s"}]
     given = base_config(Path("/nowhere"), auditor=auditor)
     assert list(longest(TypeAdapter(AppConfig).validate_python(given))) == [15.0]
-    assert list(longest(TypeAdapter(AppConfig).validate_python(given | {"verdict_cache": None}))) == [10.0]
+    assert list(longest(TypeAdapter(AppConfig).validate_python(given | {"verdict_cache": {"enabled": False}}))) == [10.0]
 
 
 @pytest.mark.parametrize(
