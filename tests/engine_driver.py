@@ -66,6 +66,8 @@ class Clock:
 class Driver:
     """One client connection. ``upstreams`` holds the server's end of each connection that was opened, in order."""
 
+    layer_type: type[StrictHttpLayer] = StrictHttpLayer
+
     def __init__(
         self,
         mode: HTTPMode = HTTPMode.transparent,
@@ -89,7 +91,7 @@ class Driver:
         self.flows: list[HTTPFlow] = []
         self.seen: list[tuple[str, HTTPFlow]] = []
         self.context = _context(mode, tls, client_h2, upstream_h2)
-        self.layer: Layer = StrictHttpLayer(self.context, mode, limits or Limits(), self.observer, self.clock)
+        self.layer: Layer = self.layer_type(self.context, mode, limits or Limits(), self.observer, self.clock)
         self._queue: deque[events.Event] = deque()
         self._running = False
         if mode is HTTPMode.transparent and tls:

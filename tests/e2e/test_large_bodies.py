@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import brotli
 import pytest
@@ -105,7 +105,7 @@ def config(state: Path, web: WebServer, scanner: StreamScanner) -> Any:
 
 
 class Download:
-    """A response read piece by piece. ``first``: seconds to its first body byte."""
+    """A response read piece by piece; a context manager, so that nothing stays open when a test fails."""
 
     def __init__(self, lab: Lab, tenant: str, path: str) -> None:
         source = (SOURCES[tenant], 0) if tenant in SOURCES else None
@@ -132,6 +132,12 @@ class Download:
         self.response.close()
         self.sock.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 def worker(lab: Lab) -> int:
     (pid,) = lab.appliance.child_pids("worker")
@@ -144,11 +150,10 @@ def worker(lab: Lab) -> int:
 def test_c7_a_gigabyte_is_scanned_whole_delivered_whole_and_begins_at_once(lab: Lab) -> None:
     """C7, LIM-04: the first byte within two seconds, less than 150 MB in the worker."""
     size, mark = 1024 * MIB, lab.mark("gigabyte")
-    download = Download(lab, "drip", f"/gen?size={size}{mark}")
-    assert download.response.read1(1)
-    assert time.monotonic() - download.started < 2.0
-    got, _ = download.read_all()
-    download.close()
+    with Download(lab, "drip", f"/gen?size={size}{mark}") as download:
+        assert download.response.read1(1)
+        assert time.monotonic() - download.started < 2.0
+        got, _ = download.read_all()
     assert got == size - 1
     assert lab.scanner.bytes_of(mark) == [size]
     assert memory(worker(lab)) < 150_000_000
@@ -161,9 +166,11 @@ def test_c7_a_gigabyte_is_scanned_whole_delivered_whole_and_begins_at_once(lab: 
 @pytest.mark.security
 def test_c7_a_virus_in_the_last_megabyte_resets_the_client_that_has_the_beginning(lab: Lab) -> None:
     size, mark = 512 * MIB, lab.mark("late")
-    download = Download(lab, "drip", f"/gen?size={size}&at={size - 65536}{mark}")
     got = 0
-    with pytest.raises((ConnectionResetError, http.client.IncompleteRead)) as raised:
+    with (
+        Download(lab, "drip", f"/gen?size={size}&at={size - 65536}{mark}") as download,
+        pytest.raises((ConnectionResetError, http.client.IncompleteRead)) as raised,
+    ):
         while data := download.response.read1(1 << 16):
             got += len(data)
             assert EICAR not in data
@@ -307,11 +314,10 @@ def test_c7_a_client_that_leaves_ends_the_scan_and_the_server_s_transfer(lab: La
     lab.origin.go.clear()
     mark = lab.mark("leaves")
     path = f"/gen?size={256 * MIB}&hold={16 * MIB}{mark}"
-    download = Download(lab, "drip", path)
-    assert download.response.read1(1)
-    assert lab.held > 0
-    download.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-    download.close()
+    with Download(lab, "drip", path) as download:
+        assert download.response.read1(1)
+        wait_until(lambda: lab.held > 0, what="the body is on disk")
+        download.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
     lab.origin.go.set()
     wait_until(lambda: lab.origin.of(mark).broken, what="the origin is cut off")
     assert record(lab.appliance, mark)["reason"] == "client_closed"
@@ -332,11 +338,10 @@ def test_c7_a_server_that_breaks_off_is_an_error(lab: Lab, tenant: str, framing:
 def test_c7_a_service_that_passes_at_the_preview_holds_nothing_up(lab: Lab) -> None:
     """ICAP-C24: the body flows on while the server still sends it."""
     lab.origin.go.clear()
-    download = Download(lab, "default", f"/early/gen?size={4 * MIB}&hold={2 * MIB}&flows")
-    assert download.response.read1(1)
-    lab.origin.go.set()
-    assert download.read_all()[0] == 4 * MIB - 1
-    download.close()
+    with Download(lab, "default", f"/early/gen?size={4 * MIB}&hold={2 * MIB}&flows") as download:
+        assert download.response.read1(1)
+        lab.origin.go.set()
+        assert download.read_all()[0] == 4 * MIB - 1
 
 
 def test_c7_a_slow_scanner_holds_the_server_back(lab: Lab) -> None:
