@@ -23,7 +23,7 @@ EICAR_ONLY = "  scanner        EICAR test signatures only: for real protection, 
 
 
 class ClamavKeeper:
-    """Traffic does not wait for clamd: until it answers, scans fail, and the tenants' ``icap_on_error`` decides."""
+    """Traffic does not wait for clamd: until it answers, scans fail, and the services' policies for failures decide."""
 
     def __init__(self, scanner: ClamdScanner, paths: StatePaths, health: HealthWriter) -> None:
         self._clamd = ManagedClamd(paths.clamd, ClamdTuning(max_size=scanner.max_size, threads=scanner.concurrency))

@@ -16,7 +16,7 @@ from certs.authority import load_or_create
 from certs.expiry import DAY
 from tests.appliance.config.base import changed, loads
 from tests.ports import free_port
-from tests.servers import clamd
+from tests.servers import c_icap, clamd
 
 
 def _levels(findings: list[Finding]) -> list[Level]:
@@ -147,3 +147,37 @@ def test_the_command_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         "port of admin",
     }
     assert (end.value.code or 0) == int(any(each["level"] == "fail" for each in found))
+
+
+def _named(tmp_path: Path, *services: str, use: str = "all") -> AppConfig:
+    nodes = "\n".join(f"  - {service}" for service in services)
+    names = ", ".join(service.partition("name: ")[2].partition(",")[0] for service in services)
+    sections = f"icap_service:\n{nodes}\nicap_chain:\n  - {{name: all, links: [{names}]}}\nauditor:\n"
+    rules = f"    icap_rules:\n      - {{name: rest, use: {use}}}"
+    return loads(changed(("auditor:\n", sections), ("    icap_timeout: 30s", rules)), tmp_path).config
+
+
+@pytest.mark.integration
+async def test_icp_14_each_named_service_is_asked_once(tmp_path: Path) -> None:
+    """C6: one that scans, one that is no scanner, and one that nobody answers for."""
+    with clamd() as scanner, c_icap(scanner) as icap:
+        av = f'{{name: av, uri: "{icap.uri("avscan")}"}}'
+        echo = f'{{name: echo, uri: "{icap.uri("echo")}", health: null}}'
+        blind = f'{{name: blind, uri: "{icap.uri("echo")}"}}'
+        gone = f'{{name: gone, uri: "icap://127.0.0.1:{free_port()}/x"}}'
+        findings = await scanning.examine(_named(tmp_path, av, echo, blind, gone))
+    assert [(finding.what, finding.level) for finding in findings] == [
+        ("scanning by av", Level.OK),
+        ("scanning by echo", Level.OK),
+        ("scanning by blind", Level.FAIL),
+        ("scanning by gone", Level.FAIL),
+    ]
+    assert "EICAR is found" in findings[0].detail
+    assert "whether it scans is not checked" in findings[1].detail
+    assert findings[2].detail == "the infected test message came back clean"
+    assert findings[3].detail.startswith("icap_unreachable")
+
+
+async def test_icp_14_a_service_that_no_rule_leads_to_is_not_asked(tmp_path: Path) -> None:
+    config = _named(tmp_path, f'{{name: gone, uri: "icap://127.0.0.1:{free_port()}/x"}}', use="none")
+    assert _levels(await scanning.examine(config)) == [Level.WARN]
