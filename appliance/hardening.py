@@ -1,6 +1,7 @@
 """What every process does for itself before it holds a secret."""
 
 import ctypes
+import os
 import resource
 import signal
 
@@ -16,8 +17,16 @@ def leave_no_trace() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+PARENT = "ARCUS_PARENT"
+"""The variable in which a process tells its children who it is."""
+
+
 def die_with_parent() -> None:
+    """Ends this process when its parent has gone before it could ask to be told: nobody would ever stop it."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = os.getppid()
+    if os.environ.get(PARENT, str(parent)) != str(parent):
+        raise SystemExit("arcus: the parent process has gone")
 
 
 def lock_memory() -> str:

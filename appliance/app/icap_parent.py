@@ -17,6 +17,7 @@ from appliance.config.icap_server import IcapServer
 from appliance.config.root import AppConfig
 from appliance.engine.child import Child
 from appliance.engine.supervisor import GRACE, Supervisor
+from appliance.hardening import PARENT
 from appliance.telemetry.health import Health, HealthReader, HealthWriter, State
 from appliance.telemetry.metrics import Metrics
 from appliance.telemetry.multiprocess import VARIABLE, retire
@@ -70,7 +71,11 @@ class IcapParent:
 
     def _environment(self) -> dict[str, str]:
         keep = {name: os.environ[name] for name in ("PATH", "LANG", "HOME", "TZ") if name in os.environ}
-        return keep | {VARIABLE: str(self.paths.metrics), "PYTHONPATH": str(Path(appliance.__file__).parents[1])}
+        return keep | {
+            PARENT: str(os.getpid()),
+            VARIABLE: str(self.paths.metrics),
+            "PYTHONPATH": str(Path(appliance.__file__).parents[1]),
+        }
 
 
 def _children(config: AppConfig) -> list[Child]:

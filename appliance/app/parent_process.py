@@ -29,6 +29,7 @@ from appliance.domain.clock import SystemClock
 from appliance.engine.child import Child
 from appliance.engine.generation import OTHER_CODE
 from appliance.engine.supervisor import GRACE
+from appliance.hardening import PARENT
 from appliance.telemetry.health import Health, HealthReader, HealthWriter, State
 from appliance.telemetry.metrics import Metrics
 from appliance.telemetry.multiprocess import VARIABLE, retire
@@ -112,7 +113,11 @@ class Parent:
 def _environment(paths: StatePaths) -> dict[str, str]:
     names = ("PATH", "LANG", "HOME", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
     keep = {name: os.environ[name] for name in names if name in os.environ}
-    return keep | {VARIABLE: str(paths.metrics), "PYTHONPATH": str(Path(appliance.__file__).parents[1])}
+    return keep | {
+        PARENT: str(os.getpid()),
+        VARIABLE: str(paths.metrics),
+        "PYTHONPATH": str(Path(appliance.__file__).parents[1]),
+    }
 
 
 def _say(text: str) -> None:

@@ -77,3 +77,16 @@ def test_tls_08_another_process_of_the_same_account_cannot_read_our_memory(memor
         [sys.executable, "-c", OTHERS, memory], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT
     )
     assert done.stdout.split() == ["65534", memory]
+
+
+@pytest.mark.security
+@pytest.mark.parametrize(("told", "lives"), [(False, True), (True, True), (True, False)])
+def test_a_child_that_comes_up_after_its_parent_has_gone_ends(told: bool, lives: bool) -> None:
+    """A signer would hold the keys of CAs for ever: the kernel tells only of a parent that ends later."""
+    program = "from appliance.hardening import die_with_parent; die_with_parent(); print('alive')"
+    environment = {name: value for name, value in os.environ.items() if name != hardening.PARENT}
+    environment |= {hardening.PARENT: str(os.getpid() + (0 if lives else 1))} if told else {}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=60, check=False)
+    assert (done.stdout == "alive\n", done.returncode == 0) == (lives, lives)
+    assert lives or "the parent process has gone" in done.stderr
