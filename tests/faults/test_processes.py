@@ -44,6 +44,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         config = base_config(
             directory / "state",
             auditor=[auditor("inspect", web, *services)],
+            verdict_cache={"enabled": False},  # what fails is asked each time
             icap_server={
                 "listen": {"address": f"127.0.0.1:{icap}"},
                 "scanner": {"type": "clamd", "tcp": f"127.0.0.1:{clamd.port}"},

@@ -58,6 +58,7 @@ def _config(state: Path, web: WebServer, scanner: int) -> dict[str, object]:
         state,
         workers=2,
         auditor=[auditor("inspect", web, *services)],
+        verdict_cache={"enabled": False},  # what fails is asked each time
         icap_server={
             "listen": {"address": f"127.0.0.1:{icap}"},
             "scanner": {"type": "clamd", "tcp": f"127.0.0.1:{scanner}"},
