@@ -63,7 +63,7 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
 
 async def _serve(process: "_Process", sockets: list[socket.socket], leave: Departure) -> None:
     server = _Server(_settings(process.application()))
-    works = (process.beat.run(leave.begun), process.retain(), process.learning.run(), process.readiness.run())
+    works = (process.beat.run(leave.handed_over), process.retain(), process.learning.run(), process.readiness.run())
     helpers = [asyncio.create_task(work) for work in works]
     serving, stopping = asyncio.create_task(server.serve(sockets=sockets)), asyncio.create_task(leave.begun.wait())
     try:

@@ -13,10 +13,12 @@ class Departure:
         self._times = {signal.SIGTERM: drain, signal.SIGINT: 0.0, signal.SIGHUP: handover}
         self._ends = float("inf")
         self.begun = asyncio.Event()
+        self.handed_over = asyncio.Event()
+        """Others have taken this process's place, and its name."""
         self.quick = False
         """It was SIGINT."""
         self.replaced = False
-        """Others have taken this process's place, and nobody has asked for haste since."""
+        """The same, and nobody has asked for haste since."""
         for each in self._times:
             self._loop.add_signal_handler(each, self._told, each)
 
@@ -28,5 +30,7 @@ class Departure:
     def _told(self, how: signal.Signals) -> None:
         self.replaced = how is signal.SIGHUP and (self.replaced or not self.begun.is_set())
         self.quick |= how is signal.SIGINT
+        if self.replaced:
+            self.handed_over.set()
         self._ends = min(self._ends, self._loop.time() + self._times[how])
         self.begun.set()

@@ -40,7 +40,7 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
     await scanner.start()
     await stage.enter()
     name = process_name(index, config.icap_server.workers)
-    beating = asyncio.create_task(Heartbeat(paths.run, name, metrics, sample).run(leave.begun))
+    beating = asyncio.create_task(Heartbeat(paths.run, name, metrics, sample).run(leave.handed_over))
     tls = config.icap_server.tls
     secure = shared_out(sockets, TLS)
     await server.start([sock for sock in sockets.values() if sock not in secure])

@@ -46,7 +46,7 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
     process.server.start()
     process.mint.prepare()
     beat = Heartbeat(StatePaths(config.state_dir).run, "signer", process.metrics, process.sample)
-    beating = asyncio.create_task(beat.run(leave.begun))
+    beating = asyncio.create_task(beat.run(leave.handed_over))
     try:
         await leave.begun.wait()
         while process.server.connections and leave.left + LEAVE_MARGIN > 0 and not leave.quick:  # noqa: ASYNC110

@@ -87,7 +87,7 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
     beating: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     try:
         await stage.enter()
-        beating = asyncio.create_task(beat.run(leave.begun))
+        beating = asyncio.create_task(beat.run(leave.handed_over))
         await worker.run(leave.begun, lambda: leave.left, lambda: leave.replaced)
     finally:
         # Before the health file goes: then the admin process makes its last pass, and leaves segments that are held.

@@ -27,6 +27,7 @@ async def told(leave: Departure, how: signal.Signals) -> tuple[bool, bool, int]:
 async def test_c20_replaced_then_hurried_then_at_once(leave: Departure) -> None:
     assert not leave.begun.is_set()
     assert await told(leave, signal.SIGHUP) == (True, False, 600)
+    assert leave.handed_over.is_set()
     assert await told(leave, signal.SIGHUP) == (True, False, 600)
     assert await told(leave, signal.SIGTERM) == (False, False, 10)
     assert await told(leave, signal.SIGINT) == (False, True, 0)
@@ -35,3 +36,4 @@ async def test_c20_replaced_then_hurried_then_at_once(leave: Departure) -> None:
 async def test_a_hangup_does_not_lengthen_the_end(leave: Departure) -> None:
     assert await told(leave, signal.SIGTERM) == (False, False, 10)
     assert await told(leave, signal.SIGHUP) == (False, False, 10)
+    assert not leave.handed_over.is_set(), "its name is still its own"

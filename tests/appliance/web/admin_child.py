@@ -16,10 +16,11 @@ def main() -> None:
     paths.create()
     setup(paths.metrics)
     from appliance.app.admin import run
+    from appliance.engine.stage import Stage
 
     sock = socket.create_server(("127.0.0.1", 0))
     print(sock.getsockname()[1], flush=True)
-    asyncio.run(run(config, {"admin": sock}, 0))
+    asyncio.run(run(config, {"admin": sock}, 0, Stage()))
 
 
 if __name__ == "__main__":
