@@ -85,6 +85,8 @@ class ClamdScanner:
             self._watcher.cancel()
             await asyncio.wait([self._watcher])
             self._watcher = None
+        for node in self._nodes:
+            node.sessions.close()
 
     async def reload(self) -> None:
         """Have all clamds read their databases again; new versions show within ``refresh`` seconds. Raises DaemonError."""
@@ -162,9 +164,21 @@ class ClamdScanner:
         except TimeoutError:
             return _failed(Reason.SCANNER_TIMEOUT, "no free slot")
         try:
+            if self._settings.sessions and body.ended and (answer := await self._in_session(node, first, budget)) is not None:
+                return answer
             return await self._on_connection(node.endpoint, first, frames, body, budget)
         finally:
             node.release()
+
+    async def _in_session(self, node: ClamdNode, whole: bytes, budget: _Budget) -> Answer | None:
+        """On a kept connection; None: that did not work, and a connection of its own will tell why."""
+        try:
+            async with budget.spend():
+                return await node.sessions.scan(whole)
+        except TimeoutError:
+            return _failed(Reason.SCANNER_TIMEOUT, "clamd did not finish in time")
+        except OSError:
+            return None
 
     async def _on_connection(
         self, endpoint: Endpoint, first: bytes, frames: AsyncIterator[bytes], body: ScannedBody, budget: _Budget

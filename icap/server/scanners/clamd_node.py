@@ -8,6 +8,7 @@ from icap.server.scanners.clamd_settings import ClamdSettings
 from icap.server.scanners.daemon import Daemon, DaemonError
 from icap.server.scanners.endpoint import Endpoint
 from icap.server.scanners.scanner import ScannerHealth
+from icap.server.scanners.sessions import Sessions
 from icap.server.scanners.stream_limit import stream_limit
 
 logger = logging.getLogger(__name__)
@@ -18,6 +19,7 @@ class ClamdNode:
         self.endpoint = endpoint
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._limit_known = False
+        self.sessions = Sessions(endpoint, clock)
         self.busy = 0
         """Scans that have it, or wait for it."""
         self.version = ""

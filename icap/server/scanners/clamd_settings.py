@@ -22,4 +22,6 @@ class ClamdSettings:
     """Seconds for a connection, where another clamd can be asked instead."""
     suspicion: float = 10.0
     """Seconds for which the others are preferred to one that failed."""
+    sessions: bool = True
+    """Keep connections for bodies of one frame."""
     name: str = "clamd"

@@ -57,7 +57,9 @@ async def read_stream(reader: asyncio.StreamReader) -> list[bytes]:
 
 async def scan_with(behave: Peer, path: Path, *chunks: bytes, timeout: float = 20.0) -> ScanResult:
     async with peer(path, behave) as endpoint:
-        return await asyncio.wait_for(ClamdScanner(endpoint, ClamdSettings(timeout=timeout)).scan(pieces(*chunks)), 60)
+        return await asyncio.wait_for(
+            ClamdScanner(endpoint, ClamdSettings(timeout=timeout, sessions=False)).scan(pieces(*chunks)), 60
+        )
 
 
 @given(st.binary(max_size=300))
@@ -192,7 +194,7 @@ async def test_a_slow_body_does_not_use_up_the_scanners_time(tmp_path: Path) -> 
             await asyncio.sleep(0.3)
 
     async with peer(tmp_path, clamd) as endpoint:
-        result = await ClamdScanner(endpoint, ClamdSettings(timeout=0.8)).scan(slow())
+        result = await ClamdScanner(endpoint, ClamdSettings(timeout=0.8, sessions=False)).scan(slow())
     assert result.outcome is ScanOutcome.CLEAN
 
 
@@ -207,7 +209,7 @@ async def test_what_the_body_raises_is_raised_on_and_the_slot_is_free_again(tmp_
         raise error
 
     async with peer(tmp_path, clamd) as endpoint:
-        scanner = ClamdScanner(endpoint, ClamdSettings(concurrency=1))
+        scanner = ClamdScanner(endpoint, ClamdSettings(concurrency=1, sessions=False))
         for _ in range(2):
             with pytest.raises(error):
                 await scanner.scan(broken())
@@ -226,11 +228,11 @@ async def test_concurrency_is_bounded_and_waiting_has_a_deadline(tmp_path: Path)
         writer.write(b"stream: OK\0")
 
     async with peer(tmp_path, clamd) as endpoint:
-        patient = ClamdScanner(endpoint, ClamdSettings(concurrency=2))
+        patient = ClamdScanner(endpoint, ClamdSettings(concurrency=2, sessions=False))
         scans = [asyncio.create_task(patient.scan(pieces(b"x"))) for _ in range(6)]
         await asyncio.sleep(0.5)
         assert len(busy) <= 2
-        hasty = ClamdScanner(endpoint, ClamdSettings(concurrency=2, timeout=0.5))
+        hasty = ClamdScanner(endpoint, ClamdSettings(concurrency=2, timeout=0.5, sessions=False))
         results = await asyncio.gather(*(hasty.scan(pieces(b"x")) for _ in range(6)))
         assert {result.reason for result in results} == {Reason.SCANNER_TIMEOUT}
         # Not exactly four: a slot that is given back at one's deadline may be taken just before the next one's.
@@ -246,7 +248,7 @@ async def test_a_daemon_that_scans_but_states_no_version_is_up(tmp_path: Path) -
         writer.write(b"stream: OK\0")
 
     async with peer(tmp_path, clamd) as endpoint:
-        scanner = ClamdScanner(endpoint)
+        scanner = ClamdScanner(endpoint, ClamdSettings(sessions=False))
         await scanner.refresh()
         assert not scanner.health.up
         assert (await scanner.scan(pieces(b"x"))).outcome is ScanOutcome.CLEAN
@@ -261,7 +263,7 @@ async def test_our_own_size_limit_is_exact(tmp_path: Path, size: int, outcome: S
         writer.write(b"stream: OK\0")
 
     async with peer(tmp_path, clamd) as endpoint:
-        result = await ClamdScanner(endpoint, ClamdSettings(max_size=1000)).scan(pieces(bytes(size)))
+        result = await ClamdScanner(endpoint, ClamdSettings(max_size=1000, sessions=False)).scan(pieces(bytes(size)))
     assert result.outcome is outcome
     assert (result.reason is Reason.BODY_TOO_LARGE) == (outcome is ScanOutcome.ERROR)
 
@@ -271,7 +273,7 @@ async def test_nobody_there_is_unreachable(tmp_path: Path) -> None:
         unused.bind(("127.0.0.1", 0))
         tcp = Endpoint.tcp(f"127.0.0.1:{unused.getsockname()[1]}")
         for endpoint in (Endpoint.unix(tmp_path / "none"), tcp):
-            result = await ClamdScanner(endpoint).scan(pieces(b"x"))
+            result = await ClamdScanner(endpoint, ClamdSettings(sessions=False)).scan(pieces(b"x"))
             assert result.outcome is ScanOutcome.ERROR
             assert result.reason is Reason.SCANNER_UNREACHABLE
 
@@ -285,7 +287,7 @@ async def test_a_full_backlog_is_waited_for_and_not_taken_for_a_connection(tmp_p
             other = others.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
             if other.connect_ex(str(path)) == errno.EAGAIN:
                 break
-        result = await ClamdScanner(Endpoint.unix(path), ClamdSettings(timeout=0.3)).scan(pieces(b"x"))
+        result = await ClamdScanner(Endpoint.unix(path), ClamdSettings(timeout=0.3, sessions=False)).scan(pieces(b"x"))
         assert result.reason is Reason.SCANNER_TIMEOUT
         assert not await asyncio.to_thread(Daemon(Endpoint.unix(path), 0.3).ping)  # and the thread came back
 
