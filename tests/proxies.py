@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.lifetime import with_us
 from tests.ports import free_port
 
 BOOT_SECONDS = 20.0
@@ -212,7 +213,7 @@ def _process(
     command: list[str], directory: Path, ready: Callable[[], bool], stop: signal.Signals = signal.SIGTERM
 ) -> Iterator[None]:
     with (directory / "output").open("wb") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=directory)
+        process = subprocess.Popen(with_us(*command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=directory)
     try:
         _wait_until(ready, process, directory)
         yield

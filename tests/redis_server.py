@@ -13,6 +13,7 @@ from pathlib import Path
 import redis
 import trustme
 
+from tests.lifetime import with_us
 from tests.ports import free_port
 
 PROGRAM = "redis-server"
@@ -37,7 +38,7 @@ class RedisProcess:
             PROGRAM,
             *(word for name, value in (options | self.options).items() for word in (f"--{name}", *value.split(" "))),
         ]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(with_us(*command), stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
         while True:
             with contextlib.suppress(OSError):

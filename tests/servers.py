@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.lifetime import with_us
 from tests.ports import free_port
 
 # Written backwards, so that a scanner that looks at this source does not find it.
@@ -191,7 +192,7 @@ def _directory(name: str) -> Iterator[Path]:
 @contextlib.contextmanager
 def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(with_us(*command), stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
     try:
         yield process
     finally:

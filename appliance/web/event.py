@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.audit.fields import find_field
+from appliance.audit.fields import FIELDS, Kind, find_field
 from appliance.web.show import search_link, value_of
 
 type Event = Mapping[str, Any]
@@ -55,11 +55,12 @@ LAYOUT: dict[str, tuple[str, ...]] = {
     ),
     "Connection": (
         "id", "conn_id", "conn_started_at", "conn_requests", "conn_bytes_received", "conn_bytes_sent", "not_scanned",
+        "scanned_bytes", "unscanned_bytes",
     ),
 }  # fmt: skip
 SCAN = (
-    "outcome", "signature", "engine", "istag", "ms", "method", "service", "icap_status", "reason", "size", "sha256", "detail",
-    "headers",
+    "outcome", "signature", "engine", "istag", "ms", "cached", "age_s", "scan_ms", "method", "service", "icap_status", "reason",
+    "size", "sha256", "unscanned", "scanners", "detail", "headers",
 )  # fmt: skip
 STEPS = {
     "task": "From the start of the task to its end.",
@@ -73,6 +74,8 @@ STEPS = {
     "icap_respmod": "The answer at the ICAP service.",
 }
 _DRAWN = frozenset({"steps", "scans"})
+_WHOLE = frozenset(name for name, field in FIELDS.items() if field.kind is Kind.MAP)
+"""Fields whose parts have names of their own making: a row has all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,7 @@ def _is_time(value: object) -> bool:
 
 def _flat(event: Event, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in event.items():
-        if isinstance(value, Mapping) and name != "steps":
+        if isinstance(value, Mapping) and prefix + name not in _WHOLE:
             yield from _flat(value, f"{prefix}{name}.")
         elif value not in ("", None, []) and (prefix or name not in _DRAWN):
             yield f"{prefix}{name}", value

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.lifetime import with_us
+
 type Message = dict[str, Any]
 
 FLAGS = (
@@ -171,7 +173,7 @@ def browser(directory: Path, *flags: str, ca: Path | None = None, prefix: Sequen
         environment = os.environ | {"HOME": str(home), "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home)}
         with (directory / "chromium.log").open("wb") as log:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment | folder,
+                with_us(*command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment | folder,
                 pass_fds=(there_read, there_write), start_new_session=True,
             )  # fmt: skip
         for number in (there_read, there_write):

@@ -14,6 +14,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from tests.lifetime import with_us
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -179,7 +180,7 @@ def running(config: dict[str, Any], directory: Path, prefix: list[str] | None = 
     log = (directory / "arcus.log").open("w+")
     environment = os.environ | {"PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
-        [*(prefix or []), sys.executable, "-m", "appliance.cli", "run", "-c", str(path)],
+        with_us(*(prefix or []), sys.executable, "-m", "appliance.cli", "run", "-c", str(path)),
         stdout=log, stderr=subprocess.STDOUT, text=True, env=environment, cwd=directory,
     )  # fmt: skip
     appliance = Running(process, config, Path(config["state_dir"]), prefix or [])

@@ -20,6 +20,7 @@ from icap.client import IcapService
 from icap.client.tls import client_context
 from tests.e2e.running import START, wait_until
 from tests.icap.client.messages import download, told
+from tests.lifetime import with_us
 from tests.ports import free_port
 from tests.proxies import Peer, nginx, squid
 from tests.servers import EICAR, EICAR_NAME, Clamd, clamd
@@ -81,7 +82,7 @@ icap_server:
 def running(directory: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     log = directory / "log"
     with log.open("w") as output:
-        command = [sys.executable, "-m", "appliance.cli", "icap", "serve", *options]
+        command = with_us(sys.executable, "-m", "appliance.cli", "icap", "serve", *options)
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, text=True, cwd=Path(__file__).parents[2])
     try:
         wait_until(lambda: "arcus: ready" in log.read_text() or process.poll() is not None, START, "arcus: ready")

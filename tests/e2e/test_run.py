@@ -19,6 +19,7 @@ from appliance.demo.origin import eicar
 from icap.server.signatures import SYSTEM_DIRECTORY, has_databases
 from tests.e2e import netns
 from tests.e2e.running import ROOT, wait_until
+from tests.lifetime import with_us
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 START = 90.0
@@ -67,7 +68,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
         log = folder / "output"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "appliance.cli", "run"],
+                with_us(*prefix, sys.executable, "-m", "appliance.cli", "run"),
                 cwd=folder,
                 stdout=output,
                 stderr=output,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.e2e.origins import Authority
 from tests.e2e.running import wait_until
+from tests.lifetime import with_us
 from tests.ports import free_port
 
 
@@ -45,7 +46,7 @@ def nginx(authority: Authority, directory: Path, *lines: str, name: str = "origi
 def _process(command: list[str], port: int) -> Iterator[None]:
     quiet = subprocess.DEVNULL
     environment = {"PATH": "/usr/sbin:/usr/bin:/bin", "OPENSSL_CONF": "/dev/null"}  # the system file forbids old versions
-    process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env=environment)
+    process = subprocess.Popen(with_us(*command), stdin=quiet, stdout=quiet, stderr=quiet, env=environment)
     try:
         wait_until(lambda: _listens(port), 15, f"{command[0]} listens")
         yield
