@@ -21,7 +21,11 @@ class NotScanned(Enum):
     TOO_LARGE = "too_large", "Larger than `max_scan_size`, and `oversize` is bypass."
     HEAD_ONLY = "head_only", "What follows the first `max_scan_size` bytes, where `oversize` is head."
     NO_ROOM = "no_room", "No room was left to hold the body for its scan, and `oversize` is bypass."
-    SCAN_FAILED = "scan_failed", "The scan failed, and the service's policy is bypass; the scan's own entry has the reason."
+    SCAN_FAILED = (
+        "scan_failed",
+        "The scan failed, or its service is known to be down, and the service's policy is bypass; the scan's own entry has the "
+        "reason. It may be a request without a body: its head was not judged.",
+    )
     SKIPPED = "skipped", "The service wants no such bodies (Transfer-Ignore), and the configuration lets it choose."
     STREAMED = "streamed", "An answer without an end, such as an event stream, and `event_stream` is bypass."
     UNDECODABLE = "undecodable", "A content coding that the scanner does not undo, and `undecodable` is bypass."

@@ -229,7 +229,7 @@ def test_tcp_06_a_relay_is_ended_only_when_both_directions_are_idle(scene: Scene
         assert sock.recv(100) == b"\x00greetings"
         with contextlib.suppress(ConnectionError):
             assert sock.recv(100) == b""
-    event = record(scene.appliance, bytes_sent=len(b"\x00greetings"))
+    event = record(scene.appliance, destination_port=scene.echo_port, bytes_sent=len(b"\x00greetings"))
     assert event["reason"] == "idle_timeout"
     assert event["duration_ms"] >= TUNNEL_IDLE * 1000
 
