@@ -10,6 +10,7 @@ from icap.server.scanners.hashes import HashScanner, HashSettings
 from icap.server.scanners.panel import Panel, Seat
 from icap.server.scanners.scanner import Scanner
 from icap.server.scanners.types import TypeRule, TypeScanner
+from icap.server.scanners.unpacked import Unpacked
 from icap.server.scanners.yara import YaraScanner, YaraSettings
 
 
@@ -23,10 +24,11 @@ def _scanner(node: config.Scanner, paths: StatePaths) -> Scanner:
     if isinstance(node, config.ClamdScanner):
         return ClamdScanner(_endpoints(node, paths), _clamd(node))
     if isinstance(node, config.HashScanner):
-        return HashScanner(HashSettings(tuple(node.files), node.max_entries, name=node.name))
+        return Unpacked(HashScanner(HashSettings(tuple(node.files), node.max_entries, name=node.name)), node.name)
     if isinstance(node, config.TypeScanner):
         return TypeScanner(tuple(_rule(rule) for rule in node.rules), node.name)
-    return YaraScanner(YaraSettings(node.directory, node.timeout, node.concurrency, node.max_size, name=node.name))
+    settings = YaraSettings(node.directory, node.timeout, node.concurrency, node.max_size, name=node.name)
+    return Unpacked(YaraScanner(settings), node.name)
 
 
 def _endpoints(node: config.ClamdScanner, paths: StatePaths) -> list[Endpoint]:
