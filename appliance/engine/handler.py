@@ -491,9 +491,12 @@ class TaskHandler(server.ConnectionHandler):
         failed = False
         try:
             reply = await command.job(self)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if self._over:
                 raise
+            if task is None or not task.cancelling():  # not ``cancel``: what it waited for went away, without a verdict
+                failed = True
+                self._hook_failed(command.hook, (command.flow,), error)
         except Exception as error:
             logger.exception("inspecting a body failed; the task is stopped")
             failed = True

@@ -82,6 +82,12 @@ class HookTable:
                     return
                 entry = entries[index]
                 pending = entry.hook(*args)
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                _report(entry, name, args, error, on_failure)  # what it waited for was cancelled, and not the hook
+                return
             except Exception as error:
                 _report(entry, name, args, error, on_failure)
                 return

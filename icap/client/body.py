@@ -259,7 +259,9 @@ def length_of(body: bytes | Body | None) -> int:
 
 
 def same_content(one: bytes | Body | None, other: bytes | Body | None) -> bool:
-    """Whether two bodies, complete both, have the same bytes."""
+    """Whether two bodies have the same bytes. One that is still arriving is not the same as anything."""
+    if not all(each.ended for each in (one, other) if isinstance(each, Body)):
+        return False
     if length_of(one) != length_of(other):
         return False
     if isinstance(one, Body) or isinstance(other, Body):

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from appliance.domain.clock import Clock
 from appliance.domain.errors import ScanError
+from appliance.domain.reason import Reason
 from icap.protocol import ServiceOptions
 
 MIN_TTL = 10.0
@@ -48,7 +49,13 @@ class Features:
             ScanError: they could not be had.
         """
         options = self.current()
-        return options if options is not None else await asyncio.shield(self._start())
+        if options is not None:
+            return options
+        task = self._start()
+        await asyncio.wait([task])
+        if task.cancelled():  # by ``close``; who waits was not cancelled, and has to hear that there is no answer
+            raise ScanError(Reason.ICAP_UNREACHABLE, "the client was closed")
+        return task.result()
 
     def renew(self) -> None:
         """Fetch in the background soon, whatever the age: the service's state has changed (ISTag). Some services change

@@ -87,3 +87,31 @@ def test_an_unknown_hook_name_runs_nothing() -> None:
     seen, on_failure = failures()
     assert HookTable([], 1.0).run("client_connected", (), on_failure) is None
     assert seen == []
+
+
+async def test_a_hook_whose_help_was_cancelled_has_failed() -> None:
+    """security: nobody has cancelled the hook itself, and without it there is no verdict."""
+    gone = asyncio.get_running_loop().create_future()
+    gone.cancel()
+
+    class Waits:
+        async def request(self, flow: str) -> None:
+            await gone
+
+    seen, on_failure = failures()
+    pending = HookTable([Waits()], 1.0).run("request", ("flow",), on_failure)
+    assert pending is not None
+    await pending
+    assert seen == [("request", "CancelledError")]
+
+
+async def test_a_hook_that_is_cancelled_has_not_failed() -> None:
+    seen, on_failure = failures()
+    pending = HookTable([Hang("a", [])], 10.0).run("request", ("flow",), on_failure)
+    assert pending is not None
+    task = asyncio.ensure_future(pending)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen == []

@@ -331,3 +331,43 @@ async def test_c_icap_echoes_a_body_that_is_streamed(tmp_path: Path) -> None:
     assert adapted.verdict.sha256 == body.sha256
     body.close()
     assert room.disk_used == 0
+
+
+@pytest.mark.security
+async def test_a_copy_of_what_has_come_so_far_is_not_the_whole_unmodified() -> None:
+    """security: a service that gives back what it has seen, and ends there, has not judged what is still to come."""
+    answer = (
+        b"ICAP/1.0 200 OK\r\nEncapsulated: res-hdr=0, res-body=%d\r\n\r\n" % len(RESPONSE)
+        + RESPONSE
+        + b"5\r\nhello\r\n0\r\n\r\n"
+    )
+
+    async def script(talk: Talk) -> None:
+        await talk.head()
+        await talk.exactly(len(b"5\r\nhello\r\n"))
+        await talk.say(answer)
+
+    async with scripted(script) as peer, service_at(peer) as service:
+        body = Body()
+        body.feed(b"hello")
+        adapted = await service.adapt(message(body))
+    assert (adapted.kind, adapted.body) == ("response", b"hello")
+
+
+@pytest.mark.security
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_closing_tells_those_who_wait_for_the_options(streamed: bool) -> None:
+    """A reload closes services that are no longer used; a message that still waits there must not seem to be cancelled."""
+    asked = asyncio.Event()
+
+    async def script(talk: Talk) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    async with scripted(script, options=None) as peer, service_at(peer) as service:
+        body = ended(b"hello") if streamed else b"hello"
+        adapting = asyncio.create_task(service.adapt(Message("RESPMOD", REQUEST, RESPONSE, body)))
+        await asked.wait()
+        await service.close()
+        adapted = await adapting
+    assert (adapted.verdict.outcome, adapted.verdict.reason) == (Outcome.ERROR, Reason.ICAP_UNREACHABLE)
