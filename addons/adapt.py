@@ -6,10 +6,10 @@ When a scan fails, the tenant's configuration says whether the message is blocke
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from mitmproxy.http import HTTPFlow
+from mitmproxy.http import HTTPFlow, Request, Response
 
 from addons.carry import Pages, answer, is_ours, mark_ours, task_of
-from addons.coding import ask_for_whole, asks_for_part, narrow_accepted
+from addons.coding import DISGUISED, ask_for_whole, asks_for_part, disguised, narrow_accepted
 from addons.icap_message import replace_request, request_message, response_message, to_response
 from addons.scan_route import choose, service_of
 from addons.scanning import (
@@ -23,6 +23,7 @@ from addons.scanning import (
     reason_of,
     refused,
     sampled,
+    skip,
     write_down,
 )
 from addons.streaming import Streamed, inspected, plan
@@ -71,7 +72,9 @@ class Adapt:
             return None  # refused before there was a tenant to ask about, streaming, or judged
         notes, scanning = self._of(flow)
         service = service_of(flow, scanning, "request")
-        return None if service is None else self._reqmod(flow, notes, scanning, service)
+        if service is None or self._disguised(flow, notes, scanning, flow.request):
+            return None
+        return self._reqmod(flow, notes, scanning, service)
 
     def responseheaders(self, flow: HTTPFlow) -> None:
         if is_ours(flow) or flow.response is None:
@@ -97,7 +100,9 @@ class Adapt:
             return None
         notes, scanning = self._of(flow)
         service = service_of(flow, scanning, "response")
-        return None if service is None else self._respmod(flow, notes, scanning, service)
+        if service is None or self._disguised(flow, notes, scanning, flow.response):
+            return None
+        return self._respmod(flow, notes, scanning, service)
 
     def _of(self, flow: HTTPFlow) -> tuple[TaskNotes, Scanning]:
         notes = task_of(flow)
@@ -108,6 +113,16 @@ class Adapt:
             return False
         notes.fail(*stop)
         answer(flow, self._page(notes, flow.request.headers.get("accept", "")), notes)
+        return True
+
+    def _disguised(self, flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, message: Request | Response) -> bool:
+        """Whether the service would take its body for something else than a browser does: stopped, or passed unscanned."""
+        content = message.raw_content or b""
+        if not disguised(message.headers, content[:4]):
+            return False
+        if scanning.auditor.content_codings.undecodable == "block":
+            return self._stop(flow, notes, (Reason.NOT_SCANNABLE, DISGUISED))
+        skip(notes, "request" if message is flow.request else "response", NotScanned.UNDECODABLE, len(content))
         return True
 
     async def _reqmod(self, flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, service: Service) -> None:

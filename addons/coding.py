@@ -11,6 +11,8 @@ from addons.carry import drop_fields
 
 SCANNABLE = frozenset((b"identity", b"gzip", b"x-gzip"))
 _RANGE = frozenset((b"range", b"if-range"))
+_ODD_FLAGS = 0b1110_0010
+DISGUISED = "gzip with a header that nobody writes"
 _ACCEPT, _CONTENT = b"accept-encoding", b"content-encoding"
 
 
@@ -46,6 +48,13 @@ def to_undo(headers: Headers) -> tuple[str, ...]:
     if len(names) <= 1 and all(name in SCANNABLE for name in names):
         return ()
     return tuple(name[:32].decode("ascii", "backslashreplace") for name in names)
+
+
+def disguised(headers: Headers, start: bytes) -> bool:
+    """Whether a body whose coding is gzip begins (``start``: 4 octets) with a header that browsers skip over, and scanners take
+    for no gzip: one with a checksum, which need not be right, or with reserved flags (RFC 1952 section 2.3.1)."""
+    odd = len(start) > 3 and start[:3] == b"\x1f\x8b\x08" and start[3] & _ODD_FLAGS
+    return bool(odd) and any(name.lower() == _CONTENT for name, _ in headers.fields)
 
 
 def asks_for_part(headers: Headers) -> bool:

@@ -41,26 +41,26 @@ class _Zlib:
 
     def __init__(self, bits: int, *, raw: bool) -> None:
         self._bits = bits
-        self._raw = raw
         self._inner = zlib.decompressobj(bits)
-        self._seen = b""
+        self._open = raw
+        """Whether there is a wrapper is still to be told, by the first two octets and nothing else: a second reading of what
+        fails later could be made to find something harmless, where browsers have shown the first already."""
+        self._start = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
+        if self._open:
+            data = self._start = self._start + data
+            if len(data) < 2:
+                return
+            self._open = False
+            if not _is_wrapped(data):
+                self._bits = -zlib.MAX_WBITS
+                self._inner = zlib.decompressobj(self._bits)
         while data:
             if self._inner.eof:
                 self._inner = zlib.decompressobj(self._bits)
-            try:
-                piece = self._inner.decompress(data, _PIECE)
-            except zlib.error:
-                if not self._raw or len(self._seen) > 1:
-                    raise
-                # only the first two bytes tell the wrapper: what came of them is given to a decoder without
-                data, self._raw, self._bits = self._seen + data, False, -zlib.MAX_WBITS
-                self._inner = zlib.decompressobj(self._bits)
-                continue
-            self._seen = (self._seen + data[:2])[:2] if self._raw and len(self._seen) < 2 else self._seen
+            piece = self._inner.decompress(data, _PIECE)
             if piece:
-                self._raw = False
                 yield piece
             data = self._inner.unconsumed_tail or self._inner.unused_data
             if len(piece) == _PIECE and not data and not self._inner.eof:
@@ -69,6 +69,11 @@ class _Zlib:
     def end(self) -> None:
         if not self._inner.eof:
             raise Undecodable("it ends too early")
+
+
+def _is_wrapped(data: bytes) -> bool:
+    """By the header of zlib (RFC 1950 section 2.2)."""
+    return data[0] & 15 == zlib.DEFLATED and not int.from_bytes(data[:2]) % 31
 
 
 class _Brotli:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from mitmproxy.http import HTTPFlow
 from mitmproxy.http import Message as HttpMessage
 
+from addons.coding import DISGUISED, disguised
 from addons.decoding import Decoder, Undecodable
 from addons.icap_message import request_message, response_message
 from addons.scanning import Scanning, decoder, skip
@@ -16,6 +17,8 @@ from appliance.domain.reason import Reason
 from appliance.engine.inspection import PLANS, Fate, Trickle
 from icap.client import Adapted, Body, Message, Room, Service
 
+_START = 4
+"""Octets by which gzip is looked at."""
 INSPECTED = {True: "arcus.inspected.request", False: "arcus.inspected.response"}
 
 type Settle = Callable[["Streamed", Adapted | None], None]
@@ -52,12 +55,18 @@ class Streamed:
         self._settle = settle
         self._decoder = decoder
         self._judged = False
+        self._begun = False
+        """Enough has come to see how it begins."""
         self._unscanned_from: tuple[NotScanned, int] | None = None
         self._passed = 0
 
     @property
     def side(self) -> str:
         return "request" if self.request else "response"
+
+    @property
+    def _http(self) -> HttpMessage:
+        return self.flow.request if self.request or self.flow.response is None else self.flow.response
 
     @property
     def auditor(self) -> Auditor:
@@ -95,8 +104,14 @@ class Streamed:
             if not self._judged:
                 self._break(NotScanned.NO_ROOM, error.reason, error.detail)
             return data
-        if self._decoder is not None and not self._judged and self.over is None:
+        if self._judged or self.over is not None:
+            return b""
+        if self._decoder is not None:
             self._show(self._decoder, data)
+        elif not self._begun and self.body.size >= _START:
+            self._begun = True
+            if disguised(self._http.headers, self.body.read(0, _START)):
+                self._break(NotScanned.UNDECODABLE, Reason.NOT_SCANNABLE, DISGUISED)
         return b""
 
     def _show(self, decoder: Decoder, data: bytes) -> None:

@@ -99,3 +99,20 @@ def test_a_body_that_ends_too_early_is_none(kind: str) -> None:
 
 def test_an_empty_body_is_no_contradiction() -> None:
     assert decoded(b"", ["br"], BOUNDS) == b""
+
+
+@pytest.mark.security
+def test_a_body_has_one_reading() -> None:
+    """security: with zlib's wrapper, and what a browser shows of it until it breaks; without, something harmless to its end."""
+    shown = zlib.compressobj(wbits=-15)
+    tail = shown.compress(b"<script>bad</script>") + shown.flush(zlib.Z_SYNC_FLUSH) + b"\x07"
+    length = 0x9C  # what the wrapper's header is as the length of a stored block
+    inner = (length ^ 0xFFFF).to_bytes(2, "little") + length.to_bytes(2, "little")
+    filler = bytearray(length ^ 0xFFFF)
+    after = len(filler) + len(tail) - (length - 2) - 5
+    filler[length - 2 : length + 3] = b"\x01" + after.to_bytes(2, "little") + (after ^ 0xFFFF).to_bytes(2, "little")
+    body = b"\x78\x9c\x00" + inner + bytes(filler) + tail
+    assert b"bad" in zlib.decompressobj().decompress(body[:-1])
+    assert len(zlib.decompress(body, -15)) == length + after
+    with pytest.raises(Undecodable):
+        decoded(body, ["deflate"], BOUNDS)

@@ -1,5 +1,6 @@
 """Bodies that are scanned while they arrive: limits, what is kept back, and what a verdict does (C7, LIM-04)."""
 
+import gzip
 from typing import Any
 
 import brotli
@@ -194,3 +195,56 @@ async def test_c7_what_is_not_what_it_says_or_unpacks_to_too_much(packed: bytes,
         return
     streamed.passed(len(packed))
     assert (streamed.fate, notes.unscanned_bytes) == (Fate.DELIVER, {"response: undecodable": len(packed)})
+
+
+def odd_gzip(data: bytes, flags: int) -> bytes:
+    """A header with a checksum (2), which is wrong, or with flags that mean nothing."""
+    packed = gzip.compress(data)
+    return packed[:3] + bytes([flags]) + packed[4:10] + (b"\0\0" if flags & 2 else b"") + packed[10:]
+
+
+@pytest.mark.security
+@pytest.mark.parametrize("flags", [0x02, 0x20, 0x40, 0x80])
+@pytest.mark.parametrize("policy", ["block", "bypass"])
+@pytest.mark.parametrize("cut", [1, 3, 4, 100])
+async def test_gzip_that_browsers_take_and_scanners_do_not_is_not_scanned_as_something_else(
+    flags: int, policy: str, cut: int
+) -> None:
+    """security: browsers skip the header's checksum and the reserved flags; to ClamAV it is then no gzip, and clean."""
+    made, _ = download(Reading(), "gzip", content_codings={"undecodable": policy})
+    body = odd_gzip(b"virus", flags)
+    streamed = started(made)
+    rest = streamed.feed(body[:cut]) + streamed.feed(body[cut:])
+    streamed.end()
+    await streamed.judge()
+    streamed.passed(streamed.body.size + len(rest))
+    notes = made.metadata["arcus.task"]
+    if policy == "block":
+        assert (streamed.fate, notes.reason, is_ours(made)) == (Fate.REPLACE, Reason.NOT_SCANNABLE, True)
+    else:
+        assert (streamed.fate, notes.unscanned_bytes) == (Fate.DELIVER, {"response: undecodable": len(body)})
+    assert not notes.scanned_bytes
+
+
+@pytest.mark.security
+@pytest.mark.parametrize("policy", ["block", "bypass"])
+async def test_the_same_of_a_small_body(policy: str) -> None:
+    service = Reading()
+    made, place = download(service, "gzip", content_codings={"undecodable": policy})
+    made.response.data.content = body = odd_gzip(b"virus", 2)  # type: ignore[union-attr]
+    assert place.adapt.response(made) is None
+    notes = made.metadata["arcus.task"]
+    assert not service.read
+    if policy == "block":
+        assert (notes.reason, is_ours(made)) == (Reason.NOT_SCANNABLE, True)
+    else:
+        assert notes.unscanned_bytes == {"response: undecodable": len(body)}
+
+
+async def test_gzip_as_everybody_writes_it_is_left_to_the_scanner() -> None:
+    made, _ = download(service := Reading(), "gzip")
+    streamed = started(made)
+    assert not streamed.feed(body := gzip.compress(b"hello"))
+    streamed.end()
+    await streamed.judge()
+    assert (streamed.fate, service.read) == (Fate.DELIVER, body)
