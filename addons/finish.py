@@ -8,6 +8,7 @@ from mitmproxy.http import HTTPFlow
 
 from addons.carry import is_ours
 from appliance.domain.notes import EscapeNotes, TaskNotes
+from appliance.engine.websocket import OCTETS
 
 
 class Count(Protocol):
@@ -43,10 +44,14 @@ def _escape(flow: HTTPFlow) -> EscapeNotes | None:
 
 
 def _sizes(flow: HTTPFlow, notes: TaskNotes) -> None:
+    notes.own_answer = is_ours(flow)
     if flow.request.raw_content is not None and not notes.request_bytes:
         notes.request_bytes = len(flow.request.raw_content)
     if flow.response is not None and flow.response.raw_content is not None and not notes.response_bytes:
         notes.response_bytes = len(flow.response.raw_content)
+    if (relayed := flow.metadata.pop(OCTETS, None)) is not None:
+        notes.request_bytes += relayed[0]
+        notes.response_bytes += relayed[1]
 
 
 def _times(flow: HTTPFlow, notes: TaskNotes) -> None:

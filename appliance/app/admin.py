@@ -5,6 +5,7 @@ import contextlib
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
@@ -33,6 +34,7 @@ from appliance.control.token import Verifier
 from appliance.domain.clock import SystemClock
 from appliance.engine.stage import Stage
 from appliance.portal.names import PortalNames
+from appliance.storage.coverage import CoverageLedger
 from appliance.storage.sqlite import SqliteStore, StoreError
 from appliance.telemetry.health import Health, HealthReader, HealthWriter, State
 from appliance.telemetry.metrics import Metrics
@@ -176,7 +178,10 @@ class _Process:
         """Delete what is older than the configuration says, once an hour."""
         while True:
             try:
-                gone = await asyncio.to_thread(self._store.retain, self.config.audit.store.retention, self._ended)
+                keep = self.config.audit.store.retention
+                gone = await asyncio.to_thread(self._store.retain, keep, self._ended)
+                if keep:
+                    await asyncio.to_thread(CoverageLedger(self._store).delete_before, time.time() - keep)
                 if gone:
                     logger.info("old audit events deleted", extra={"count": gone})
             except StoreError as error:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from addons.finish import Count
 from appliance.audit.outcome import action_of, event_type_of
+from appliance.domain.coverage import coverage, parse
 from appliance.domain.notes import ConnNotes, EscapeNotes, TaskNotes
 from appliance.domain.reason import Reason, Source
 from appliance.domain.tls_failure import failure_of
@@ -65,6 +66,9 @@ class Traffic:
             tally("arcus_tenant_bytes_total", tenant, "in").inc(notes.request_bytes)
         if notes.response_bytes:
             tally("arcus_tenant_bytes_total", tenant, "out").inc(notes.response_bytes)
+        for name, size in coverage(notes).items():
+            direction, bucket, why = parse(name)
+            tally("arcus_inspected_bytes_total", tenant, direction, bucket.word, why).inc(size)
         if event_type_of(notes) == "block":
             tally("arcus_tenant_blocked_total", tenant, notes.reason.word).inc()
 

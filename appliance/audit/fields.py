@@ -49,8 +49,10 @@ CORE = (
     Field("url", _TEXT, "URL, without user and password, with masked parameters; `host:port` for a tunnel.", "url"),
     Field("user_agent", _TEXT, "User-Agent of the request.", "user_agent"),
     Field("status", _NUMBER, "Status sent to the client; 0 for none.", "response_code"),
-    Field("bytes_sent", _NUMBER, "Bytes of the response body, or of a relay, to the client.", "bytes_sent"),
-    Field("bytes_received", _NUMBER, "Bytes of the request body, or of a relay, from the client.", "bytes_received"),
+    Field("bytes_sent", _NUMBER, "Bytes of the response body, or of a relay or WebSocket, to the client.", "bytes_sent"),
+    Field(
+        "bytes_received", _NUMBER, "Bytes of the request body, or of a relay or WebSocket, from the client.", "bytes_received"
+    ),
     Field("duration_ms", _NUMBER, "From start to end, in milliseconds.", "duration_ms"),
     Field("blocked", _FLAG, "The appliance refused or stopped it.", "blocked"),
     Field(
@@ -118,6 +120,12 @@ DETAIL = (
     ),
     Field("scanned_bytes", Kind.MAP, "Body bytes that a service judged, by `request` and `response`."),
     Field("unscanned_bytes", Kind.MAP, "Body bytes that went on unjudged, by the words of `not_scanned`."),
+    Field(
+        "coverage",
+        Kind.MAP,
+        "`bytes_received` and `bytes_sent` by what became of them, each `DIRECTION: BUCKET WHY`, in the words of "
+        "[coverage.md](coverage.md). Their sum is that of the two.",
+    ),
     Field("steps", Kind.MAP, "Milliseconds by step, an object."),
 )
 

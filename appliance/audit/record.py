@@ -9,6 +9,7 @@ from typing import Any
 
 from appliance.audit.mask import Masker
 from appliance.audit.outcome import action_of, event_type_of
+from appliance.domain.coverage import coverage
 from appliance.domain.ech import ech_of
 from appliance.domain.facts import HelloFacts
 from appliance.domain.notes import CertNotes, ConnNotes, EscapeNotes, TaskNotes, TlsNotes
@@ -190,6 +191,7 @@ def _way(notes: TaskNotes) -> Event:
         "not_scanned": notes.not_scanned[:LIST],
         "scanned_bytes": notes.scanned_bytes,
         "unscanned_bytes": notes.unscanned_bytes,
+        "coverage": coverage(notes),
         "steps": notes.steps,
     }
 

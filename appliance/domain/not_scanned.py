@@ -33,3 +33,4 @@ class NotScanned(Enum):
     PART = "part", "A part of a resource was scanned alone: a signature that lies across two parts is not found."
     WEBSOCKET = "websocket", "WebSocket messages, and `websocket` is bypass."
     SPLICED = "spliced", "Never decrypted."
+    UNJUDGED = "unjudged", "Sent before a verdict that never came, because the transfer ended first (`trickle`)."

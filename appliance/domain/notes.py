@@ -181,6 +181,8 @@ class TaskNotes:
     recorded: bool = False
     portal: bool = False
     """The request is for the appliance's own pages."""
+    own_answer: bool = False
+    """What the client got is a page of ours, or a service's, and not the server's answer."""
 
     @property
     def blocked(self) -> bool:

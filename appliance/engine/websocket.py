@@ -17,6 +17,8 @@ from wsproto.frame_protocol import Opcode
 from appliance.engine.frames import BadFrame, FrameReader
 
 PROTOCOL_ERROR = 1002
+OCTETS = "arcus.octets"
+"""Where a flow's metadata has what its WebSocket relayed: a list of the octets from the client, and of those to it."""
 _CLOSE_TO_CLIENT = b"\x88\x02" + PROTOCOL_ERROR.to_bytes(2)
 _CLOSE_TO_SERVER = b"\x88\x82\0\0\0\0" + PROTOCOL_ERROR.to_bytes(2)
 
@@ -31,6 +33,7 @@ class WebSocketRelay(layer.Layer):
         self._client = FrameReader(masked=True, extended=extended)
         self._server = FrameReader(masked=False, extended=extended)
         self._ended = False
+        self._octets = flow.metadata[OCTETS] = [0, 0]
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.Start):
@@ -51,6 +54,7 @@ class WebSocketRelay(layer.Layer):
             return
         for _ in range(messages):
             yield from self._count(from_client=from_client)  # first: where a hook fails, the message must not have passed
+        self._octets[not from_client] += len(data)
         yield commands.SendData(peer, data)
 
     def _count(self, *, from_client: bool) -> layer.CommandGenerator[None]:

@@ -53,6 +53,22 @@ audit_logs = Table(
     sqlite_autoincrement=True,
 )
 
+coverage = Table(
+    "coverage",
+    metadata,
+    # seconds since the epoch, of the hour's beginning
+    Column("hour", Integer, primary_key=True),
+    Column("tenant_id", String(255), primary_key=True),
+    Column("host", String(255), primary_key=True),
+    Column("user_id", String(255), primary_key=True),
+    Column("direction", String(8), primary_key=True),
+    Column("bucket", String(16), primary_key=True),
+    Column("why", String(32), primary_key=True),
+    Column("bytes", Integer, nullable=False),
+    Column("tasks", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 tls_refusals = Table(
     "tls_refusals",
     metadata,

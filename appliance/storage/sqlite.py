@@ -20,6 +20,7 @@ from sqlalchemy.pool import QueuePool
 
 from appliance.domain.clock import Clock, SystemClock
 from appliance.domain.errors import ArcusError
+from appliance.storage import coverage
 from appliance.storage.migrate import migrate
 from appliance.storage.rows import COLUMNS, to_row
 
@@ -30,6 +31,7 @@ _VACUUM_PAGES = 2048
 _PROGRESS_STEPS = 10_000
 _INSERT = f"INSERT OR IGNORE INTO audit_logs ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 _SELECT = "SELECT seq, created_at, metadata FROM audit_logs"
+_NEWEST = text("SELECT coalesce(max(seq), 0) FROM audit_logs")
 
 type Parameters = Mapping[str, str | int | float]
 
@@ -63,6 +65,8 @@ class SqliteStore:
     def append(self, events: Iterable[tuple[Mapping[str, Any], str]]) -> int:
         """Store events, each with its JSON text, in one transaction; known ids are ignored. Returns how many are new.
 
+        The ledger of what was inspected takes those in the same transaction.
+
         Raises:
             StoreError: none of them was stored.
         """
@@ -70,7 +74,10 @@ class SqliteStore:
         if not rows:
             return 0
         with self.writing() as connection:
-            return connection.exec_driver_sql(_INSERT, rows).rowcount
+            newest = int(connection.execute(_NEWEST).scalar_one())
+            new = connection.exec_driver_sql(_INSERT, rows).rowcount
+            coverage.fold(connection, newest)
+            return new
 
     def select(self, where: str, parameters: Parameters, order: str, limit: int) -> list[tuple[int, float, dict[str, Any]]]:
         """Events under a condition: ``(seq, created_at, event)``. ``where`` and ``order`` are the compiler's text, no person's.
@@ -99,7 +106,7 @@ class SqliteStore:
     def last_seq(self) -> int:
         """The number of the newest event; 0 when there is none."""
         with self.reading() as connection:
-            return int(connection.execute(text("SELECT coalesce(max(seq), 0) FROM audit_logs")).scalar_one())
+            return int(connection.execute(_NEWEST).scalar_one())
 
     def delete_before(self, moment: float, *, batch: int = RETENTION_BATCH, stop: threading.Event | None = None) -> int:
         """Delete events created before ``moment`` (seconds since the epoch), in short transactions between which events can be

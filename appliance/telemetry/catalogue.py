@@ -49,6 +49,13 @@ TENANT = (
     Spec("arcus_tenant_requests_total", _C, ("tenant", "action"), "Tasks ended, by action."),
     Spec("arcus_tenant_blocked_total", _C, ("tenant", "reason"), "Tasks blocked, by reason."),
     Spec("arcus_tenant_bytes_total", _C, ("tenant", "direction"), "Body bytes; direction is `in` (from clients) or `out`."),
+    Spec(
+        "arcus_inspected_bytes_total",
+        _C,
+        ("tenant", "direction", "bucket", "why"),
+        "The same bytes by what became of them: `scanned`, `not_scanned`, `spliced`, `undecryptable`, `blocked`, `own`; "
+        "docs/coverage.md has the words of `why`.",
+    ),
 )
 
 TLS = (

@@ -58,6 +58,25 @@ def test_what_was_not_scanned_is_counted_by_why(counted: Counted) -> None:
     assert counted.values("arcus_icap_not_scanned_total") == {("no_service",): 1, ("too_large",): 1, ("websocket",): 1}
 
 
+def test_d3_the_bytes_of_a_task_are_counted_by_what_became_of_them(counted: Counted) -> None:
+    """D3: the sum over buckets is the tenant's bytes."""
+    counted.traffic.task(
+        notes(
+            request_bytes=3,
+            response_bytes=50,
+            scanned_bytes={"response": 30},
+            unscanned_bytes={"request: no_service": 3, "response: head_only": 20},
+        )
+    )
+    found = counted.values("arcus_inspected_bytes_total")
+    assert found == {
+        tuple(sorted(("a", "request", "not_scanned", "no_service"))): 3,
+        tuple(sorted(("a", "response", "scanned", ""))): 30,
+        tuple(sorted(("a", "response", "not_scanned", "head_only"))): 20,
+    }
+    assert sum(found.values()) == sum(counted.values("arcus_tenant_bytes_total").values())
+
+
 def test_steps_are_sampled(counted: Counted) -> None:
     for _ in range(2 * STEPS_EVERY):
         counted.traffic.task(notes(steps={"wait": 250.0}))

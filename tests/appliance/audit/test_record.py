@@ -24,7 +24,7 @@ def names_in(event: dict[str, Any], prefix: str = "") -> set[str]:
     found = set()
     for name, value in event.items():
         path = f"{prefix}{name}"
-        if isinstance(value, dict) and path not in ("steps", "scanned_bytes", "unscanned_bytes"):
+        if isinstance(value, dict) and path not in ("steps", "scanned_bytes", "unscanned_bytes", "coverage"):
             found |= names_in(value, f"{path}.")
         elif path == "scans":
             for item in value:
@@ -180,4 +180,4 @@ def test_a_task_that_never_started_has_no_negative_time() -> None:
 
 def test_kinds_that_queries_cannot_ask_are_few() -> None:
     maps = [field.name for field in FIELDS.values() if field.kind is Kind.MAP]
-    assert maps == ["websocket_frames", "scanned_bytes", "unscanned_bytes", "steps"]
+    assert maps == ["websocket_frames", "scanned_bytes", "unscanned_bytes", "coverage", "steps"]
