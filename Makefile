@@ -6,7 +6,7 @@ PY := .venv/bin/python
 .PHONY: help run test check features bench bench-icap bench-tls grade lock fmt clean
 
 help:  ## What can be made
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 run:  ## Set up and start the appliance on the embedded default (loopback only)
 	@scripts/bootstrap run

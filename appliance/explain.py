@@ -87,8 +87,9 @@ class Explainer:
         self.auditors = config.auditor
         lists = compile_lists(config.host_list)
         interceptions = {auditor.name: auditor.tls_interception for auditor in config.auditor}
-        fixed = compile_exclusions(config.tenant, interceptions, lists, lambda: 1.0)
-        self.decrypt = {auditor.name: DecryptPolicy.compile(auditor, lists, fixed) for auditor in config.auditor}
+        self.exclusions = compile_exclusions(config.tenant, interceptions, lists, lambda: 1.0)
+        """What was learned or added is to be told to them: it stands in no configuration."""
+        self.decrypt = {each.name: DecryptPolicy.compile(each, lists, self.exclusions) for each in config.auditor}
         self.groups = {group.name: prepare_group(group) for group in config.user_group}
         self.scanning = Scanning(config, lists)
         self.egress = Registry.from_config(config.escaper, config.resolver, [each.listen.address for each in config.server])

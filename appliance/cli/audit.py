@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_table
+from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, group, load_config, print_table
 from appliance.domain.text import printable
 
 if TYPE_CHECKING:
     from appliance.audit.query.search import AuditSearch
     from appliance.config.root import AppConfig
 
-app = typer.Typer(name="audit", help="The audit log.", no_args_is_help=True, rich_markup_mode=None)
+app = group("audit", "The audit log.")
 
 POLL_SECONDS = 0.5
 

@@ -9,15 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from appliance.cli import ca_backup, ca_import, ca_leaves, ca_readiness, ca_revocation, ca_rotation
-from appliance.cli.ca_choice import TenantOption, certificate_file, load_certificate, of_tenant, tenants_of
-from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
+from appliance.cli.ca_choice import (
+    TenantOption,
+    certificate_file,
+    described,
+    generations,
+    load_certificate,
+    of_tenant,
+    subject,
+    tenants_of,
+)
+from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, group, load_config, print_json
 
 if TYPE_CHECKING:
     from appliance.config.ca import Ca
     from appliance.config.root import AppConfig
     from certs.authority import PublicAuthority
 
-app = typer.Typer(name="ca", help="Signing CAs, by tenant.", no_args_is_help=True, rich_markup_mode=None)
+app = group("ca", "Signing CAs, by tenant.")
 
 for part in (ca_rotation, ca_readiness, ca_import, ca_backup, ca_leaves, ca_revocation):
     part.register(app)
@@ -53,17 +62,17 @@ def init(config: ConfigOption, as_json: JsonOption = False) -> None:
 
 @app.command(epilog=examples("arcus ca show -c arcus.yaml", "arcus ca show -c arcus.yaml --tenant tenant-a --json"))
 def show(config: ConfigOption, tenant: TenantOption = "", as_json: JsonOption = False) -> None:
-    """Show the CA of a tenant, or all."""
+    """Show the CA of a tenant, or all; during a rotation the next and the previous one as well."""
     loaded = load_config(config).config
     wanted = [of_tenant(loaded, tenant)] if tenant else loaded.ca
-    described = [_described(loaded, ca, load_certificate(loaded, ca)) for ca in wanted]
+    shown = [_described(loaded, ca, load_certificate(loaded, ca)) | _beside(loaded, ca) for ca in wanted]
     if as_json:
-        print_json(described)
+        print_json(shown)
         return
-    for each in described:
+    for each in shown:
         print(f"{each.pop('name')}:")
         for key, value in each.items():
-            print(f"  {key.replace('_', ' '):12} {', '.join(value) if isinstance(value, list) else value}")
+            print(f"  {key.replace('_', ' '):12} {_spelled(value)}")
 
 
 @app.command(
@@ -99,6 +108,19 @@ def export(
         sys.stdout.buffer.write(write(authority))
 
 
+def _spelled(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{value['subject']} sha256 {value['sha256']}"
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def _beside(config: "AppConfig", ca: "Ca") -> dict[str, Any]:
+    """``next`` and ``previous``, where there are such. A CA whose files are the operator's has neither."""
+    if ca.certificate is not None:
+        return {}
+    return {name: each for name, each in described(ca, generations(config, ca)).items() if name != "current"}
+
+
 def _described(config: "AppConfig", ca: "Ca", authority: "PublicAuthority") -> dict[str, Any]:
     from certs.export import fingerprints
 
@@ -106,7 +128,7 @@ def _described(config: "AppConfig", ca: "Ca", authority: "PublicAuthority") -> d
     return {
         "name": ca.name,
         "file": str(certificate_file(config, ca)),
-        "subject": certificate.subject.rfc4514_string(),
+        "subject": subject(authority),
         "not_before": certificate.not_valid_before_utc.isoformat(),
         "not_after": certificate.not_valid_after_utc.isoformat(),
         **fingerprints(authority),

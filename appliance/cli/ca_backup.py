@@ -99,7 +99,8 @@ def restore(
         print_json({"restored": [_named(ca) for ca in wanted], "unchanged": unchanged, "needs": needs})
     else:
         _restored(cas, wanted)
-    after_change(config, now=reload)
+    if wanted:
+        after_change(config, now=reload)
 
 
 def _restored(cas: "list[SavedCa]", wanted: "list[SavedCa]") -> None:

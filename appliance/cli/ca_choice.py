@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from appliance.config.ca import Ca
     from appliance.config.root import AppConfig
     from certs.authority import PublicAuthority
-    from certs.generations import Generations
+    from certs.generations import Generation, Generations
 
 TenantOption = Annotated[str, typer.Option("--tenant", metavar="ID", help="Whose CA.")]
 
@@ -59,3 +59,21 @@ def generations(config: "AppConfig", ca: "Ca") -> "Generations":
             "change those files yourself, or take both keys out of the configuration and use `arcus ca import`",
         )
     return Generations(config.state_dir / "ca", ca.name)
+
+
+def certificate_of(ca: "Ca", place: "Generations", generation: "Generation") -> "PublicAuthority":
+    """Also of one that has expired: it is being replaced for that."""
+    from certs.authority import PublicAuthority, read_certificates
+
+    first, *chain = read_certificates(place.certificate(generation))
+    return PublicAuthority(ca.name, first, tuple(chain))
+
+
+def described(ca: "Ca", place: "Generations") -> dict[str, dict[str, str]]:
+    """Every generation that there is, by its name, as JSON has it."""
+    there = {str(each): certificate_of(ca, place, each) for each in place.present()}
+    return {name: {"subject": subject(public), "sha256": public.fingerprint} for name, public in there.items()}
+
+
+def subject(public: "PublicAuthority") -> str:
+    return public.certificate.subject.rfc4514_string()

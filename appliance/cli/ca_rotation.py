@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from appliance.cli.acting import announced
-from appliance.cli.ca_choice import TenantOption, generations, of_tenant, tenants_of
+from appliance.cli.ca_choice import TenantOption, described, generations, of_tenant, tenants_of
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
 from appliance.cli.running import ReloadOption, after_change
 
 if TYPE_CHECKING:
     from appliance.config.ca import Ca
     from appliance.config.root import AppConfig
-    from certs.authority import PublicAuthority
     from certs.generations import Generations
 
 
@@ -98,6 +97,7 @@ def switch(
     from appliance.cli.ca_readiness import refuse_unready
 
     loaded, ca, place = _chosen(config, tenant)
+    _must_be(place, "next", ca, "make one with `arcus ca rotate`")
     if not anyway:
         refuse_unready(loaded, ca)
     with announced(loaded, ca.name, tenants_of(loaded, ca), "switched", "although not all clients are ready" if anyway else ""):
@@ -109,6 +109,7 @@ def switch(
 def rollback(config: ConfigOption, tenant: TenantOption, reload: ReloadOption = False, as_json: JsonOption = False) -> None:
     """Take a switch back: from the next reload on, the previous CA signs again, and the other one is the next."""
     loaded, ca, place = _chosen(config, tenant)
+    _must_be(place, "previous", ca, "only a switch can be taken back")
     with announced(loaded, ca.name, tenants_of(loaded, ca), "rolled back"):
         place.rollback()
     _tell(loaded, ca, place, as_json)
@@ -126,6 +127,7 @@ def drop(
     from certs.generations import Generation
 
     loaded, ca, place = _chosen(config, tenant)
+    _must_be(place, str(generation), ca, "`arcus ca show` tells what there is")
     with announced(loaded, ca.name, tenants_of(loaded, ca), "dropped", f"the {generation} one"):
         place.drop(Generation(str(generation)))
     _tell(loaded, ca, place, as_json)
@@ -136,6 +138,12 @@ def _chosen(config: "ConfigOption", tenant: str) -> "tuple[AppConfig, Ca, Genera
     loaded = load_config(config).config
     ca = of_tenant(loaded, tenant)
     return loaded, ca, generations(loaded, ca)
+
+
+def _must_be(place: "Generations", generation: str, ca: "Ca", hint: str) -> None:
+    """Asked before the act is announced: what cannot be done is not to stand in the audit stream as done. Raises CliError."""
+    if generation not in place.present():
+        raise CliError(f"there is no {generation} CA {ca.name!r}", hint)
 
 
 def _next_name(place: "Generations", ca: "Ca") -> str:
@@ -152,23 +160,9 @@ def _next_name(place: "Generations", ca: "Ca") -> str:
 
 
 def _tell(config: "AppConfig", ca: "Ca", place: "Generations", as_json: bool) -> None:
-    there = {str(each): _public(ca, place, str(each)) for each in place.present()}
+    there = described(ca, place)
     if as_json:
-        cas = {name: {"subject": _subject(public), "sha256": public.fingerprint} for name, public in there.items()}
-        print_json({"name": ca.name, "tenants": tenants_of(config, ca), "generations": cas})
+        print_json({"name": ca.name, "tenants": tenants_of(config, ca), "generations": there})
         return
-    for name, public in there.items():
-        print(f"{ca.name} {name:8} {_subject(public)} sha256 {public.fingerprint}")
-
-
-def _subject(public: "PublicAuthority") -> str:
-    return public.certificate.subject.rfc4514_string()
-
-
-def _public(ca: "Ca", place: "Generations", generation: str) -> "PublicAuthority":
-    """Also of one that has expired: it is being replaced for that."""
-    from certs.authority import PublicAuthority, read_certificates
-    from certs.generations import Generation
-
-    first, *chain = read_certificates(place.certificate(Generation(generation)))
-    return PublicAuthority(ca.name, first, tuple(chain))
+    for name, each in there.items():
+        print(f"{ca.name} {name:8} {each['subject']} sha256 {each['sha256']}")

@@ -16,13 +16,14 @@ from appliance.cli.output import (
     JsonOption,
     examples,
     finish,
+    group,
     load_config,
     print_json,
     table,
 )
 from appliance.domain.target import parse_authority
 
-app = typer.Typer(name="demo", help="Something to try the appliance on.", no_args_is_help=True, rich_markup_mode=None)
+app = group("demo", "Something to try the appliance on.")
 
 Directory = Annotated[Path, typer.Option("--directory", metavar="DIR", help="Where its CA is, or is made.")]
 Https = Annotated[str, typer.Option("--https", metavar="HOST:PORT", help="Where HTTPS is served.")]
@@ -70,7 +71,7 @@ def traffic(config: ConfigOption, as_json: JsonOption = False) -> None:
     except ValueError as error:
         raise CliError(str(error), "the configuration needs an http_proxy server without tls, and demo_origin") from error
     if as_json:
-        print_json([asdict(each) for each in results])
+        print_json([asdict(each) | {"ms": round(each.ms, 3)} for each in results])
     else:
         rows = [("ok" if each.ok else "NOT OK", each.what, each.expected, each.outcome, f"{each.ms:.0f}") for each in results]
         print(table(("", "REQUEST", "EXPECTED", "OUTCOME", "MS"), rows, width=90))

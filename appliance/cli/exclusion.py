@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from appliance.cli.acting import actor
-from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json, print_table
+from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, group, load_config, print_json, print_table
 
 if TYPE_CHECKING:
     from appliance.domain.learning import Record
     from appliance.learning.desk import Desk
 
-app = typer.Typer(
-    name="exclusion", help="Hosts that are not decrypted: learned, and added.", no_args_is_help=True, rich_markup_mode=None
-)
+app = group("exclusion", "Hosts that are not decrypted: learned, and added.")
 
 HEADINGS = ("ID", "TENANT", "HOST", "PROGRAM", "KIND", "STATE", "UNTIL", "REASON")
 
@@ -156,5 +154,6 @@ def _row(record: "Record") -> tuple[object, ...]:
 
 
 def _tell(record: "Record") -> None:
-    until = f"{datetime.fromtimestamp(record.until, UTC):%Y-%m-%d %H:%M}"
-    print(f"{record.id}: {record.key.host} is {record.state.value}, until {until} UTC")
+    over = record.state.value in ("removed", "expired")
+    until = "" if over else f", until {datetime.fromtimestamp(record.until, UTC):%Y-%m-%d %H:%M} UTC"
+    print(f"{record.id}: {record.key.host} is {record.state.value}{until}")

@@ -1,5 +1,6 @@
 """`arcus explain`"""
 
+import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from appliance.app.looking import Looking
     from appliance.config.root import AppConfig
     from appliance.explain import Explanation
+    from appliance.policy.exclusions import Exclusions
 
 
 def register(app: typer.Typer) -> None:
@@ -55,6 +57,7 @@ def explain(
     loaded = load_config(config).config
     network = _network(loaded) if look else None
     explainer = Explainer(loaded, network)
+    _learn(loaded, explainer.exclusions)
     try:
         told = explainer.explain(
             Question(
@@ -80,6 +83,17 @@ def _network(config: "AppConfig") -> "Looking":
         return Looking(config)
     except ConfigError as error:
         raise CliError(str(error), "explain without --look, or start the appliance once, which makes its CAs") from error
+
+
+def _learn(config: "AppConfig", table: "Exclusions") -> None:
+    """Exclusions that were learned or added, from the file that tells the workers of them."""
+    from appliance.app.exclusions import snapshot
+    from appliance.app.paths import StatePaths
+
+    file = snapshot(StatePaths(config.state_dir).exclusions, table)
+    file.refresh()
+    if file.trouble:
+        print(f"warning: exclusions that were learned or added are not looked at: {file.trouble}", file=sys.stderr)
 
 
 def _seconds(text: str) -> float | None:

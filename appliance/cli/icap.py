@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from appliance.cli.output import CliError, examples, finish
+from appliance.cli.output import CliError, examples, finish, group
 
-app = typer.Typer(name="icap", help="Our ICAP server, for other proxies.", no_args_is_help=True, rich_markup_mode=None)
+app = group("icap", "Our ICAP server, for other proxies.")
 
 Config = Annotated[
     Path | None,
@@ -18,7 +18,7 @@ Listen = Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="With
 Clamd = Annotated[
     str, typer.Option("--clamd", metavar="ADDRESS", help="Without a file: clamd's socket, its host:port, or own to start one.")
 ]
-Workers = Annotated[int, typer.Option("--workers", min=1, max=256, help="Without a file: processes that share the address.")]
+Workers = Annotated[int, typer.Option("--workers", metavar="N", min=1, max=256, help="Without a file: how many processes.")]
 State = Annotated[Path, typer.Option("--state", metavar="DIR", help="Without a file: where sockets and a clamd of ours live.")]
 
 

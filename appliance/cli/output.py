@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+import typer.core
 
 from appliance.domain.errors import ArcusError
 from appliance.domain.text import printable
@@ -28,6 +29,20 @@ class CliError(ArcusError):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class Group(typer.core.TyperGroup):
+    """Commands with their whole first sentence; click itself cuts it short."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        shown = [(name, self.commands[name]) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, each.get_short_help_str(limit=1000)) for name, each in shown if not each.hidden])
+
+
+def group(name: str, about: str) -> typer.Typer:
+    """An application of commands that belong together."""
+    return typer.Typer(name=name, help=about, cls=Group, no_args_is_help=True, rich_markup_mode=None)
 
 
 def load_config(path: Path) -> "Loaded":

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json
+from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, group, load_config, print_json
 
-app = typer.Typer(name="redis", help="The shared tier for leaves.", no_args_is_help=True, rich_markup_mode=None)
+app = group("redis", "The shared tier for leaves.")
 
 
 @app.command(
@@ -14,7 +14,7 @@ app = typer.Typer(name="redis", help="The shared tier for leaves.", no_args_is_h
 )
 def rotate_key(
     config: ConfigOption,
-    keep: Annotated[int, typer.Option(min=0, max=7, help="Former keys that still open what they sealed.")] = 1,
+    keep: Annotated[int, typer.Option("--keep", metavar="N", min=0, max=7, help="Former keys that are kept.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Put a new key in front of state_dir/leaf-cache.key. Copy the file to the other nodes, then `arcus reload` each."""

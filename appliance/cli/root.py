@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from appliance.cli import audit, ca, check, demo, doctor, exclusion, explain, icap, redis, reload, run, user, version
-from appliance.cli.output import FAILED, OK, CliError
+from appliance.cli.output import FAILED, OK, CliError, Group
 from appliance.domain.errors import ArcusError, ConfigError
 
 INTERRUPTED = 130
@@ -19,6 +19,7 @@ app = typer.Typer(
     name="arcus",
     help="Arcus, a TLS-inspection appliance.",
     epilog="Exit status: 0 done, 1 failed or found problems, 2 wrong usage, 130 interrupted.",
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -60,7 +61,10 @@ def _failed(error: Exception) -> int:
         # whoever read our output has seen enough; the interpreter would complain when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
-    _tell(str(error), "")
+    if isinstance(error, OSError) and error.filename is not None:
+        _tell(f"{error.filename}: {error.strerror}", "")
+    else:
+        _tell(str(error), "")
     return FAILED
 
 

@@ -9,20 +9,28 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from appliance.cli.output import CliError
+from appliance.cli.output import CliError, load_config
 
+WHICH = "The configuration file. Without one: the Arcus that runs in this folder without one."
 PATIENCE = 300.0
 """Seconds for a reload: the configured times of the running one end it sooner."""
 FileOption = Annotated[
     Path | None,
-    typer.Option("-c", "--config", metavar="FILE", envvar="ARCUS_CONFIG", show_envvar=True, help="The configuration file."),
+    typer.Option(
+        "-c",
+        "--config",
+        metavar="FILE",
+        envvar="ARCUS_CONFIG",
+        show_envvar=True,
+        help=WHICH,
+    ),
 ]
 ReloadOption = Annotated[bool, typer.Option("--reload", help="Have the running Arcus take the change over at once.")]
 _STATE_DIR = re.compile(r"^state_dir\s*:\s*[\"']?([^\"'#\n]+?)[\"']?\s*(?:#.*)?$", re.MULTILINE)
 
 
 def ask(file: Path | None, command: Literal["reload", "status"], *, tell_file: bool = False) -> dict[str, Any]:
-    """Ask the parent that runs on the state directory of ``file``, or of the embedded default. Raises CliError."""
+    """Ask the parent that runs on the state directory of ``file``, or of the embedded default. Raises CliError, ConfigError."""
     from appliance.control.client import ask as ask_parent
     from appliance.control.protocol import ProtocolError, write_request
 
@@ -35,7 +43,9 @@ def ask(file: Path | None, command: Literal["reload", "status"], *, tell_file: b
     except TimeoutError as error:
         raise CliError(f"{state}: no answer within {PATIENCE:g} s", "its log says what it does") from error
     except OSError as error:
-        hint = "start it with `arcus run`; with another state_dir it cannot be reloaded, only restarted"
+        if file is not None:
+            load_config(file)  # a file that cannot be read names a state_dir only by chance: then its problems are the answer
+        hint = "start it with `arcus run`, or name the file that it runs with, or one with the same state_dir"
         raise CliError(f"no Arcus runs on {state}", hint) from error
     except ProtocolError as error:
         raise CliError(str(error), "restart Arcus after it was replaced") from error

@@ -3,11 +3,9 @@
 import getpass
 import sys
 
-import typer
+from appliance.cli.output import CliError, examples, group
 
-from appliance.cli.output import CliError, examples
-
-app = typer.Typer(name="user", help="Users of the proxy.", no_args_is_help=True, rich_markup_mode=None)
+app = group("user", "Users of the proxy.")
 
 MAX_PASSWORD = 1024
 

@@ -105,7 +105,7 @@ class Desk:
     def _permitted(self, tenant: str, host: str) -> TenantRules:
         rules = self._tenants.get(tenant)
         if rules is None:
-            raise ExclusionError(f"no tenant {tenant!r} decrypts anything", "look at the configuration")
+            raise ExclusionError(f"no tenant {tenant!r} decrypts anything", "its auditor needs tls_interception")
         if veto := rules.veto(host):
             raise ExclusionError(f"{host} cannot be excluded: {veto}", "change that first")
         return rules
@@ -130,6 +130,4 @@ def _host(text: str) -> str:
     try:
         return normalise_host(text)
     except ValueError as error:
-        raise ExclusionError(
-            f"no host name: {text!r} ({error})", "a host; a whole domain goes into the configuration"
-        ) from None
+        raise ExclusionError(str(error), "name one host; a whole domain goes into the configuration") from None

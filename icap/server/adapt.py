@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.utils import formatdate
+from typing import Final
 
 from appliance.domain.errors import ScanError
 from appliance.domain.reason import Reason
@@ -21,6 +22,8 @@ from icap.server.settings import ServerSettings
 from icap.server.subject import subject_of
 
 logger = logging.getLogger(__name__)
+
+_CLAIMED: Final = (("client", "X-Client-IP"), ("subscriber", "X-Subscriber-ID"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +188,7 @@ class ScanService(EchoService):
 
     async def _blocked(self, exchange: Exchange, result: ScanResult) -> None:
         threat = threat_name(result)
-        client = exchange.request.headers.first("X-Client-IP")
-        subscriber = exchange.request.headers.first("X-Subscriber-ID")
-        told = "%s: %s, sha256 %s, client %r, subscriber %r"
-        logger.warning(told, result.outcome.value, threat, result.sha256, client, subscriber)
+        logger.warning("%s: %s, sha256 %s%s", result.outcome.value, threat, result.sha256, _claims(exchange.request.headers))
         reason = result.reason if result.outcome is ScanOutcome.BLOCKED else Reason.MALWARE_FOUND
         head, page = block_page(reason, threat, result.engine)
         fields = (istag_field(self.istag), *refusal(result), ("Cache-Control", "no-store"), *self._facts(result))
@@ -211,3 +211,9 @@ def standard_services(scanner: Scanner, settings: ServerSettings, preview: int =
         "respmod": ScanService(offer("response scan"), keep, respmod, scanner),
         "echo": EchoService(offer("echo"), keep, reqmod | respmod),
     }
+
+
+def _claims(headers: Headers) -> str:
+    """For whom the client says that it asks, for the log: the checks of a service's health are for nobody."""
+    given = ((what, headers.first(name)) for what, name in _CLAIMED)
+    return "".join(f", {what} {value!r}" for what, value in given if value is not None)

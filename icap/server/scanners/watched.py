@@ -61,7 +61,7 @@ class Watched[T]:
                 if seen != self._seen:
                     self._seen = seen
                     self.value, self.flaw = self._load(), ""
-                    logger.info("%s: read", self._name)
+                    logger.info("%s: %d file%s read", self._name, len(seen), "" if len(seen) == 1 else "s")
             except (Flawed, OSError) as error:
                 self._bad(str(error))
 

@@ -149,7 +149,7 @@ class YaraScanner:
 
     def _compile(self) -> _Compiled:
         if not installed():
-            raise Flawed("the package yara-x is not installed: pip install 'arcus[yara]'")
+            raise Flawed("the package yara-x is not installed: `.venv/bin/python -m pip install 'yara-x>=1.22'`")
         files = self._files()
         if not files:
             raise Flawed(f"{self._settings.directory}: no *.yar and no *.yara in it")

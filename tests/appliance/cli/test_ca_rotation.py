@@ -1,6 +1,7 @@
 """`arcus ca rotate`, `switch`, `rollback`, `drop`, `readiness`; C21, D8."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,26 @@ def test_switch_rollback_and_drop(arcus: Arcus, config: Path, rotating) -> None:
     assert "arcus reload" in arcus("ca", "rotate", "-c", config, "--tenant", "blue").err
 
 
+def test_show_has_the_generations_beside_the_current_one(arcus: Arcus, config: Path, rotating) -> None:
+    [shown] = json.loads(arcus("ca", "show", "-c", config, "--tenant", "blue", "--json").out)
+    assert (shown["next"], "previous" in shown) == (rotating["next"], False)
+    line = "  next         {subject} sha256 {sha256}\n".format(**rotating["next"])
+    assert line in arcus("ca", "show", "-c", config).out
+
+
+@pytest.mark.parametrize("step", [("switch", "--anyway"), ("rollback",), ("drop", "--generation", "previous")], ids=" ".join)
+def test_aud_04_a_step_that_cannot_be_made_is_refused_before_it_is_announced(
+    arcus: Arcus, config: Path, step: tuple[str, ...]
+) -> None:
+    """No event says that it was done, or that something failed: nothing was begun."""
+    assert arcus("ca", "init", "-c", config).code == 0
+    ran = arcus("ca", *step, "-c", config, "--tenant", "blue")
+    assert (ran.code, ran.out) == (1, "")
+    assert re.match(r"error: there is no (next|previous) CA 'main'\nhint: ", ran.err)
+    spool = config.parent / "state" / "spool"
+    assert [file.read_bytes() for file in spool.glob("**/*") if file.is_file()] == []
+
+
 def test_a_switch_waits_for_the_clients(arcus: Arcus, config: Path, rotating) -> None:
     from appliance.domain.clock import SystemClock
 
@@ -95,7 +116,7 @@ def test_readiness_without_a_next_ca(arcus: Arcus, config: Path) -> None:
     arcus("ca", "init", "-c", config)
     assert "make it with `arcus ca rotate`" in arcus("ca", "readiness", "-c", config, "--tenant", "blue").err
     assert "no next CA" in arcus("ca", "switch", "-c", config, "--tenant", "blue", "--anyway").err
-    assert "no next one" in arcus("ca", "switch", "-c", config, "--tenant", "blue").err
+    assert "no next CA" in arcus("ca", "switch", "-c", config, "--tenant", "blue").err
     assert "there is no next CA" in arcus("ca", "export", "-c", config, "--tenant", "blue", "--generation", "next").err
 
 
@@ -111,13 +132,14 @@ def test_aud_04_what_is_done_to_a_ca_is_told_before_it_is_done(
     """D8: who, from where, and what came of it, for every tenant that the CA signs for."""
     monkeypatch.setenv("SSH_CONNECTION", "10.9.8.7 50000 10.0.0.1 22")
     assert arcus("ca", "revoke", "-c", config, "--tenant", "blue", "--serial", "abc").code == 0
-    assert arcus("ca", "rollback", "-c", config, "--tenant", "blue").code == 1, "there is nothing to go back to"
     assert arcus("ca", "switch", "-c", config, "--tenant", "blue", "--anyway").code == 0
+    assert arcus("ca", "rotate", "-c", config, "--tenant", "blue").code == 0
+    assert arcus("ca", "switch", "-c", config, "--tenant", "blue", "--anyway").code == 1, "the previous one is still there"
     assert arcus("ca", "drop", "-c", config, "--tenant", "blue", "--generation", "previous").code == 0
     events = told(config)
     assert [(event["act"]["verb"], event["action"]) for event in events if event["tenant_id"] == "blue"] == [
-        ("rotated", "decide"), ("revoked a leaf", "decide"), ("rolled back", "decide"), ("rolled back", "fail"),
-        ("switched", "decide"), ("dropped", "decide"),
+        ("rotated", "decide"), ("revoked a leaf", "decide"), ("switched", "decide"), ("rotated", "decide"),
+        ("switched", "decide"), ("switched", "fail"), ("dropped", "decide"),
     ]  # fmt: skip
     rotated, revoked, *_ = (event for event in events if event["tenant_id"] == "blue")
     assert (rotated["kind"], rotated["act"]["on"], rotated["act"]["subject"]) == ("decision", "ca", "main")

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
 from appliance import __version__
+from appliance.domain.exclusion import Kind, Learned, to_snapshot
 from appliance.identity.hashes import Argon2Hash
 from appliance.storage.sqlite import SqliteStore
 from certs import sealing
@@ -166,6 +167,49 @@ def test_explain(arcus: Arcus, config: Path) -> None:
         arcus("explain", "https://b.test/", "--client", "10.1.2.3", "--user", "alice", "-c", config, "--json").out
     )
     assert (told["tenant"], told["decrypt"], told["escaper_path"]) == ("blue", "intercept", ["router", "parent"])
+
+
+def test_d5_explain_knows_what_the_workers_were_told_of_exclusions(arcus: Arcus, config: Path) -> None:
+    """Added by a person or learned: it stands in no configuration."""
+
+    def decrypt(host: str) -> tuple[str, str]:
+        ran = arcus("explain", f"https://{host}/", "--client", "192.0.2.1", "-c", config, "--json")
+        return json.loads(ran.out)["decrypt"], ran.err
+
+    assert decrypt("app.example") == ("intercept", "")
+    told = config.parent / "state" / "run" / "exclusions.json"
+    told.parent.mkdir(parents=True)
+    told.write_bytes(to_snapshot([Learned("1", "default", "app.example", "", Kind.MANUAL, "why", 4e9, 1)]))
+    assert (decrypt("app.example"), decrypt("other.test")) == (("splice", ""), ("intercept", ""))
+    told.write_bytes(b"half of")
+    assert decrypt("app.example")[1].startswith("warning: exclusions that were learned or added are not looked at: ")
+
+
+@pytest.mark.parametrize("command", ["reload", "status"])
+def test_a_file_that_cannot_be_read_is_told_of_although_nothing_runs(arcus: Arcus, tmp_path: Path, command: str) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text("state_dir: [\n")
+    ran = arcus(command, "-c", file)
+    assert (ran.code, ran.out) == (1, "")
+    assert f"{file}:" in ran.err
+    assert "no Arcus runs" not in ran.err
+
+
+def test_nothing_runs(arcus: Arcus, config: Path) -> None:
+    ran = arcus("status", "-c", config)
+    assert (ran.code, ran.err.splitlines()[0]) == (1, f"error: no Arcus runs on {config.parent / 'state'}")
+
+
+def test_a_file_that_is_not_there_is_named_in_words(arcus: Arcus, config: Path, tmp_path: Path) -> None:
+    ran = arcus("ca", "restore", "-c", config, "--from", tmp_path / "absent.backup", "--passphrase-stdin")
+    assert (ran.code, ran.err) == (1, f"error: {tmp_path / 'absent.backup'}: No such file or directory\n")
+
+
+@pytest.mark.parametrize("group", [(), ("ca",)], ids=str)
+def test_help_has_the_first_sentence_of_each_command_whole(arcus: Arcus, group: tuple[str, ...]) -> None:
+    commands = arcus(*group, "--help").out.partition("Commands:")[2]
+    assert commands
+    assert "..." not in commands
 
 
 @pytest.mark.parametrize(

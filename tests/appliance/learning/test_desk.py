@@ -32,8 +32,8 @@ def test_d5_added_by_a_person_it_holds_until_its_end(tmp_path: Path) -> None:
     [
         ("gone", "x.test", "why", "", 0.0, "no tenant"),
         ("a", "pinned.test", "why", "", 0.0, "cannot be excluded"),
-        ("a", "not a host", "why", "", 0.0, "no host name"),
-        ("a", ".x.test", "why", "", 0.0, "no host name"),
+        ("a", "not a host", "why", "", 0.0, "not a host name"),
+        ("a", ".x.test", "why", "", 0.0, "not a host name"),
         ("a", "x.test", " ", "", 0.0, "reason"),
         ("a", "x.test", "line\nbreak", "", 0.0, "reason"),
         ("a", "x.test", "y" * 301, "", 0.0, "reason"),

@@ -268,3 +268,13 @@ async def test_a_signature_name_cannot_break_a_header() -> None:
     assert answer.headers.first("X-Infection-Found") == "Type=0; Resolution=2; Threat=abX-Evil: 1 <script>;"
     assert answer.headers.first("X-Evil") is None
     assert b"<script>" not in (answer.body or b"")
+
+
+async def test_the_log_has_what_the_client_claims_and_nothing_where_it_claims_nothing(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    await running.ask(respmod(EICAR, "X-Client-IP: 192.0.2.9"))
+    await running.ask(respmod(EICAR, "Allow: 204"))
+    told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("infected: ")]
+    assert told[0].endswith(", client '192.0.2.9'")
+    assert "None" not in told[1]

@@ -61,7 +61,7 @@ async def test_icp_12_without_rules_or_library_there_is_no_verdict(tmp_path: Pat
     monkeypatch.setattr(yara, "installed", lambda: False)
     (tmp_path / "a.yar").write_text(RULE)
     await rules.reload()
-    assert "arcus[yara]" in rules.health.detail
+    assert "pip install 'yara-x" in rules.health.detail
     assert (await rules.scan(pieces(b"x"))).outcome is ScanOutcome.ERROR
 
 
