@@ -37,12 +37,13 @@ from icap.client import Adapted, Body, Room, Service
 
 
 class Adapt:
-    """``room``: what all bodies that wait for their scan may take."""
+    """``room``: what all bodies that wait for their scan may take; no tenant can take all of it from the others."""
 
     def __init__(
         self, scanning: Mapping[TenantId, Scanning], page: Pages, count: Callable[[ScanVerdict], None], room: Room | None = None
     ) -> None:
-        self._room = room if room is not None else Room()
+        room = room if room is not None else Room()
+        self._rooms = {tenant: room.part() if len(scanning) > 1 else room for tenant in scanning}
         self._scanning = scanning
         self._page = page
         self._count = count
@@ -65,7 +66,7 @@ class Adapt:
         elif has_no_end(kind := media_type(flow.request), scanning.auditor):
             endless(notes, scanning.auditor, flow.request, kind)
         elif not self._stop(flow, notes, refused(flow, notes, scanning.auditor, flow.request)) and not flow.request.stream:
-            plan(flow, notes, scanning, scanning.services[route.use, "request"], self._room, self._settle, request=True)
+            self._plan(flow, notes, scanning, scanning.services[route.use, "request"], request=True)
 
     def request(self, flow: HTTPFlow) -> Awaitable[None] | None:
         if flow.response is not None or flow.request.stream or inspected(flow, request=True):
@@ -91,7 +92,7 @@ class Adapt:
         elif flow.response.status_code != 101 and not self._stop(flow, notes, part(notes, scanning.auditor, flow.response)):
             stopped = self._stop(flow, notes, refused(flow, notes, scanning.auditor, flow.response))
             if not stopped and not flow.response.stream:
-                plan(flow, notes, scanning, scanning.services[route.use, "response"], self._room, self._settle, request=False)
+                self._plan(flow, notes, scanning, scanning.services[route.use, "response"], request=False)
 
     def response(self, flow: HTTPFlow) -> Awaitable[None] | None:
         if is_ours(flow) or flow.response is None or flow.response.stream or flow.response.status_code == 101:
@@ -107,6 +108,10 @@ class Adapt:
     def _of(self, flow: HTTPFlow) -> tuple[TaskNotes, Scanning]:
         notes = task_of(flow)
         return notes, self._scanning[notes.conn.tenant or TenantId("")]
+
+    def _plan(self, flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, service: Service, *, request: bool) -> None:
+        room = self._rooms[notes.conn.tenant or TenantId("")]
+        plan(flow, notes, scanning, service, room, self._settle, request=request)
 
     def _stop(self, flow: HTTPFlow, notes: TaskNotes, stop: Stop | None) -> bool:
         if stop is None:

@@ -201,11 +201,7 @@ class StreamPlan:
         self._make = make
 
     def take(self, size: int) -> bool:
-        room = self._room
-        if room.memory_used + size > room.memory:
-            return False
-        room.memory_used += size
-        return True
+        return self._room.reserve(size)
 
     def give_back(self, size: int) -> None:
         self._room.give_back(size, 0)

@@ -8,7 +8,8 @@ from appliance.config.values import Node, Seconds, Size
 
 
 class HeldBodies(Node):
-    """What the bodies under way may take, per worker: ``held_bodies``. Above both, ``oversize`` decides."""
+    """What the bodies under way may take, per worker: ``held_bodies``. Above both, ``oversize`` decides. Where there are
+    several tenants, one may take up to three times what it leaves free for the others."""
 
     memory: Size = 64 * 1024 * 1024
     """All bodies together, in memory. What does not fit goes to disk at once."""

@@ -184,7 +184,7 @@ class Body:
             self._room.give_back(0, self.size)
             raise ScanError(Reason.RESOURCE_EXHAUSTED, f"no file for a body: {error.strerror}") from error
         self._room.give_back(len(self._memory), 0)
-        self._room.spilled += 1
+        self._room.went_to_disk()
         self._memory = bytearray()
 
     def _write(self, data: bytes) -> None:

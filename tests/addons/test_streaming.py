@@ -7,14 +7,18 @@ import brotli
 import pytest
 from mitmproxy.http import HTTPFlow
 
+from addons.adapt import Adapt
 from addons.carry import is_ours
 from addons.streaming import Streamed, inspected
+from appliance.domain.ids import TenantId
 from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome
 from appliance.engine.inspection import PLANS, Fate, Plan
-from icap.client import Adapted, Body, Message
-from tests.addons.flows import answered, flow, task
+from icap.client import Adapted, Body, Message, Room
+from tests.addons.flows import A, answered, conn, flow, page, task
 from tests.addons.test_adapt import Place, verdict
+
+B = TenantId("b")
 
 
 class Reading:
@@ -248,3 +252,22 @@ async def test_gzip_as_everybody_writes_it_is_left_to_the_scanner() -> None:
     streamed.end()
     await streamed.judge()
     assert (streamed.fate, service.read) == (Fate.DELIVER, body)
+
+
+@pytest.mark.security
+def test_lim_04_a_tenant_that_holds_much_leaves_room_to_another() -> None:
+    """LIM-04. security: otherwise one could have another's bodies refused, or passed unscanned where that is its policy."""
+    place = Place(Reading(), max_scan_size=1000, large_bodies={"above": 1000})  # type: ignore[arg-type]
+    scanning = place.adapt._scanning[A]
+    adapt = Adapt({A: scanning, B: scanning}, page, place.counted.append, room := Room(memory=400))
+    plans: list[Plan] = []
+    for tenant in (A, B):
+        made = flow(notes=conn(tenant=tenant))
+        task(made)
+        answered(made, body=b"")
+        adapt.responseheaders(made)
+        plans.append(made.metadata[PLANS[False]])
+    assert (plans[0].take(300), plans[0].take(1), plans[1].take(75)) == (True, False, True)
+    plans[0].give_back(300)
+    plans[1].give_back(75)
+    assert room.memory_used == 0
