@@ -16,6 +16,8 @@ from icap.server.service import Service
 from icap.server.settings import ServerSettings
 
 REQUEST_HEAD = b"GET http://origin.test/file HTTP/1.1\r\nHost: origin.test\r\n\r\n"
+PATIENCE = 90
+"""Seconds that an answer may take on a busy machine, with the sending of its message."""
 RESPONSE_HEAD = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nContent-Type: text/plain\r\nset-cookie: b=2\r\n\r\n"
 
 
@@ -85,7 +87,7 @@ class Running:
             client.writer.write(data)
             if end and client.writer.can_write_eof():
                 client.writer.write_eof()
-            return await asyncio.wait_for(client.rest(), 20)
+            return await asyncio.wait_for(client.rest(), PATIENCE)
 
 
 @contextlib.asynccontextmanager
@@ -136,11 +138,11 @@ class Client:
         return await self.answer()
 
     async def answer(self) -> Answer:
-        return await asyncio.wait_for(self._answer(), 20)
+        return await asyncio.wait_for(self._answer(), PATIENCE)
 
     async def proceeds(self) -> None:
         """100 Continue and nothing else has come."""
-        assert await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 20) == b"ICAP/1.0 100 Continue\r\n\r\n"
+        assert await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), PATIENCE) == b"ICAP/1.0 100 Continue\r\n\r\n"
 
     async def rest(self) -> bytes:
         try:
