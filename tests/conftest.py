@@ -1,7 +1,9 @@
 """Shared by all tests: which feature rows a test shows, collected from its name and docstring."""
 
 import json
+import os
 import re
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -11,6 +13,10 @@ import pytest
 # draws costs seconds where no table of characters has been stored yet.
 hypothesis.settings.register_profile("arcus", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("arcus")
+
+# The tests start hundreds of processes: what the first has compiled is kept for the others, whatever the shell says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 KINDS = "SRV|TEN|LIM|ESC|LB|CB|CA|RT|PL|HC|FW|DNS|GEO|USR|POL|TLS|AUD|ICP|CFG|MET|LOG|API|CTL|DB|RDS|REG|TCP|DEP|ERR|TST"
 _IN_NAME = re.compile(rf"(?<![a-z])({KINDS.lower()})_(\d\d)(?!\d)")
