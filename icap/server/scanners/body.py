@@ -5,16 +5,18 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 
 class ScannedBody:
-    """Read once, by ``pieces`` or ``frames``. ``limit`` in bytes: above it reading stops, and ``oversize`` is set."""
+    """Read once, by ``pieces`` or by ``frame``. ``limit`` in bytes: above it reading stops, and ``oversize`` is set."""
 
     def __init__(self, chunks: AsyncIterator[bytes], limit: int) -> None:
         self._chunks = chunks
         self._limit = limit
         self._digest = hashlib.sha256()
+        self._rest = b""
         self.size = 0
         self.given = 0
         """Frames that were handed out."""
         self.ended = False
+        """Read to its end; of frames, the last one has been handed out."""
         self.oversize = False
 
     @property
@@ -29,24 +31,33 @@ class ScannedBody:
 
     async def pieces(self) -> AsyncGenerator[bytes]:
         """As they come. Stops early when over the limit."""
+        while piece := await self._next():
+            yield piece
+
+    async def frame(self, length: int) -> bytes | None:
+        """The next ``length`` bytes, or what is left when that is no more: then ``ended`` is set, and there is no further
+        frame. None when the body is over the limit."""
+        pieces = [self._rest] if self._rest else []
+        size = len(self._rest)
+        while size <= length and (piece := await self._next()):
+            pieces.append(piece)
+            size += len(piece)
+        if self.oversize:
+            return None
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._rest = data[length:]
+        self.given += 1
+        return data[:length]
+
+    async def _next(self) -> bytes:
+        """Empty at the end, and over the limit."""
         async for chunk in self._chunks:
             self._digest.update(chunk)
             self.size += len(chunk)
             if self.size > self._limit:
                 self.oversize = True
-                return
-            yield chunk
+                return b""
+            if chunk:
+                return chunk
         self.ended = True
-
-    async def frames(self, length: int) -> AsyncGenerator[bytes]:
-        """Frames of exactly ``length`` bytes, then a last one that may be shorter or empty. Stops early when over the limit."""
-        buffer = bytearray()
-        async for chunk in self.pieces():
-            buffer += chunk
-            while len(buffer) > length:
-                self.given += 1
-                yield bytes(buffer[:length])
-                del buffer[:length]
-        if self.ended:
-            self.given += 1
-            yield bytes(buffer)
+        return b""

@@ -1,7 +1,6 @@
 """The clamd scanner: bodies over INSTREAM as they arrive, to one of several clamds."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ from icap.server.scanners.body import ScannedBody
 from icap.server.scanners.clamd_node import ClamdNode
 from icap.server.scanners.clamd_settings import ClamdSettings
 from icap.server.scanners.endpoint import Endpoint
-from icap.server.scanners.instream import FRAME, Answer, Instream
+from icap.server.scanners.instream import FRAME, WHOLE, Answer, Instream
 from icap.server.scanners.scanner import UNKNOWN, Grounds, ScannerHealth, ScanOutcome, ScanResult, Subject
 
 __all__ = ["ClamdScanner", "ClamdSettings"]
@@ -28,12 +27,12 @@ class _Budget:
         self._left = seconds
         self._clock = clock
 
-    @contextlib.asynccontextmanager
-    async def spend(self, most: float = float("inf")) -> AsyncIterator[None]:
+    async def spend[T](self, step: Awaitable[T], most: float = float("inf")) -> T:
+        """Raises TimeoutError."""
         started = self._clock.monotonic()
         try:
             async with asyncio.timeout(max(min(self._left, most), 0.0)):
-                yield
+                return await step
         finally:
             self._left -= self._clock.monotonic() - started
 
@@ -125,23 +124,14 @@ class ClamdScanner:
         return replace(result, outcome=ScanOutcome.CLEAN, signature="", unscanned="encrypted", detail=result.signature)
 
     async def _converse(self, body: ScannedBody) -> tuple[Answer, str]:
+        # Read before a slot is taken: a body that dribbles in holds neither slot nor connection for its first frame.
+        first = await body.frame(WHOLE)
+        if first is None:
+            return _OVERSIZE, ""
         budget = _Budget(self._settings.timeout, self._clock)
-        frames = body.frames(FRAME)
-        try:
-            # Read before a slot is taken: a body that dribbles in holds neither slot nor connection for its first frame.
-            first = await anext(frames, None)
-            if first is None:
-                return _OVERSIZE, ""
-            return await self._on_any(first, frames, body, budget)
-        finally:
-            await frames.aclose()
-
-    async def _on_any(
-        self, first: bytes, frames: AsyncIterator[bytes], body: ScannedBody, budget: _Budget
-    ) -> tuple[Answer, str]:
         answer, engine = _NOTHING, ""
         for node in self._order():
-            answer = await self._with_slot(node, first, frames, body, budget)
+            answer = await self._with_slot(node, first, body, budget)
             await _learn(node, answer)
             engine = node.engine
             if answer.reason not in _GONE or body.given > 1:
@@ -155,37 +145,22 @@ class ClamdScanner:
         turn = self._turn % len(self._nodes)
         return sorted(self._nodes[turn:] + self._nodes[:turn], key=lambda node: (node.suspect, node.busy))
 
-    async def _with_slot(
-        self, node: ClamdNode, first: bytes, frames: AsyncIterator[bytes], body: ScannedBody, budget: _Budget
-    ) -> Answer:
+    async def _with_slot(self, node: ClamdNode, first: bytes, body: ScannedBody, budget: _Budget) -> Answer:
         try:
-            async with budget.spend():
-                await node.take()
+            await (budget.spend(node.take()) if node.full else node.take())
         except TimeoutError:
             return _failed(Reason.SCANNER_TIMEOUT, "no free slot")
         try:
-            if self._settings.sessions and body.ended and (answer := await self._in_session(node, first, budget)) is not None:
+            if self._settings.sessions and body.ended and (answer := await _in_session(node, first, budget)) is not None:
                 return answer
-            return await self._on_connection(node.endpoint, first, frames, body, budget)
+            return await self._on_connection(node.endpoint, first, body, budget)
         finally:
             node.release()
 
-    async def _in_session(self, node: ClamdNode, whole: bytes, budget: _Budget) -> Answer | None:
-        """On a kept connection; None: that did not work, and a connection of its own will tell why."""
+    async def _on_connection(self, endpoint: Endpoint, first: bytes, body: ScannedBody, budget: _Budget) -> Answer:
         try:
-            async with budget.spend():
-                return await node.sessions.scan(whole)
-        except TimeoutError:
-            return _failed(Reason.SCANNER_TIMEOUT, "clamd did not finish in time")
-        except OSError:
-            return None
-
-    async def _on_connection(
-        self, endpoint: Endpoint, first: bytes, frames: AsyncIterator[bytes], body: ScannedBody, budget: _Budget
-    ) -> Answer:
-        try:
-            async with budget.spend(self._settings.connect_timeout if len(self._nodes) > 1 else float("inf")):
-                sock = await endpoint.connect()
+            most = self._settings.connect_timeout if len(self._nodes) > 1 else float("inf")
+            sock = await budget.spend(endpoint.connect(), most)
         except TimeoutError:
             reason = Reason.SCANNER_UNREACHABLE if len(self._nodes) > 1 else Reason.SCANNER_TIMEOUT
             return _failed(reason, f"connecting to {endpoint}")
@@ -193,7 +168,7 @@ class ClamdScanner:
             return _failed(Reason.SCANNER_UNREACHABLE, str(error))
         stream = Instream(sock)
         try:
-            return await _send(stream, first, frames, body, budget)
+            return await _send(stream, first, body, budget)
         finally:
             stream.close()
 
@@ -213,14 +188,25 @@ async def _learn(node: ClamdNode, answer: Answer) -> None:
         node.failed()
 
 
-async def _send(stream: Instream, frame: bytes, frames: AsyncIterator[bytes], body: ScannedBody, budget: _Budget) -> Answer:
+async def _in_session(node: ClamdNode, whole: bytes, budget: _Budget) -> Answer | None:
+    """On a kept connection; None: that did not work, and a connection of its own will tell why."""
+    try:
+        return await budget.spend(node.sessions.scan(whole))
+    except TimeoutError:
+        node.sessions.refuse_files()
+        return _failed(Reason.SCANNER_TIMEOUT, "clamd did not finish in time")
+    except OSError:
+        return None
+
+
+async def _send(stream: Instream, frame: bytes, body: ScannedBody, budget: _Budget) -> Answer:
     """One frame behind the reader, so that the last frame, the end mark and (for small bodies) the command are one write."""
     while not body.ended and not stream.answered:
         failure = await _within(budget, stream.send(frame))
         if failure is not None:
             return failure
         # outside the budget and the handlers: what the body's source raises is not the scanner's failure
-        following = await anext(frames, None)
+        following = await body.frame(FRAME)
         if following is None:
             return _OVERSIZE
         frame = following
@@ -229,8 +215,7 @@ async def _send(stream: Instream, frame: bytes, frames: AsyncIterator[bytes], bo
 
 async def _within(budget: _Budget, step: Awaitable[Answer | None]) -> Answer | None:
     try:
-        async with budget.spend():
-            return await step
+        return await budget.spend(step)
     except TimeoutError:
         return _failed(Reason.SCANNER_TIMEOUT, "clamd did not finish in time")
     except OSError as error:

@@ -43,6 +43,11 @@ class ClamdNode:
         """Others are asked first: it is down, or has failed a moment ago."""
         return not self.health.up or self._clock.monotonic() < self._suspect_until
 
+    @property
+    def full(self) -> bool:
+        """``take`` would have to wait."""
+        return self._slots.locked()
+
     async def take(self) -> None:
         """Wait for a slot; ``release`` it."""
         self.busy += 1

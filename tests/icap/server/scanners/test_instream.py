@@ -17,7 +17,7 @@ from appliance.domain.reason import Reason
 from icap.server.scanners.clamd import ClamdScanner, ClamdSettings
 from icap.server.scanners.daemon import Daemon
 from icap.server.scanners.endpoint import Endpoint
-from icap.server.scanners.instream import FRAME, parse_answer
+from icap.server.scanners.instream import FRAME, WHOLE, parse_answer
 from icap.server.scanners.scanner import ScanOutcome, ScanResult
 
 type Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -105,10 +105,12 @@ def test_everything_else_is_an_error(line: bytes, reason: Reason) -> None:
     [
         ((), []),
         ((1,), [1]),
-        ((FRAME,), [FRAME]),
-        ((FRAME + 1,), [FRAME, 1]),
+        ((WHOLE,), [WHOLE]),
+        ((WHOLE + 1,), [WHOLE, 1]),
+        ((WHOLE - 1, 1, 1), [WHOLE, 1]),
         ((1,) * 1000, [1000]),
-        ((200_000,), [FRAME] * 3 + [3392]),
+        ((WHOLE + 200_000,), [WHOLE] + [FRAME] * 3 + [3392]),
+        ((WHOLE, FRAME, FRAME), [WHOLE, FRAME, FRAME]),
     ],
 )
 async def test_the_body_arrives_whole_in_full_frames(tmp_path: Path, sizes: tuple[int, ...], frames: list[int]) -> None:

@@ -1,0 +1,121 @@
+"""One kept connection to clamd (IDSESSION, clamd(8)): questions are numbered, and there is one at a time."""
+
+import asyncio
+import re
+import socket
+import struct
+from array import array
+
+from icap.server.scanners.instream import ANSWER_LIMIT, COMMAND, END, WHOLE, Answer, parse_answer
+from icap.server.scanners.scanner import ScanOutcome
+from icap.server.scanners.sealed import sealed
+
+_NUMBERED = re.compile(rb"([0-9]{1,9}): ([^\0]*)\0")
+_OF_FILE = re.compile(rb"fd\[[0-9]{1,9}\](: .*)", re.DOTALL)
+_BY_FILE = b"zFILDES\0" + b"\0"  # the command, and the byte that goes with the descriptor
+_LONGEST = bytes(WHOLE)
+
+
+class Conversation:
+    """``sock`` is connected, and closed by ``close``. Anything that is not the answer to the question closes it as well."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.used = 0
+        """Questions so far; clamd gives the answer the number of its question."""
+        self.since = 0.0
+        """When it was idle first."""
+        self.takes_files = False
+        """``try_files`` has found that bodies may be passed as files."""
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._line = b""
+        self._answer: asyncio.Future[bytes] | None = None
+        self._open = True
+        # for as long as it is open: to have the loop watch it anew for each answer costs two calls of the kernel
+        self._loop.add_reader(sock, self._readable)
+
+    def __del__(self) -> None:
+        self._sock.close()
+
+    @property
+    def silent(self) -> bool:
+        """Neither closed nor with bytes that nobody asked for."""
+        try:
+            self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return self._open
+        except OSError:
+            return False
+        return False
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._sock)
+            self._sock.close()
+            self._end(b"")
+
+    async def scan(self, body: bytes) -> Answer | None:
+        """clamd's verdict, with ``body`` in the stream; None when there is none."""
+        frame = struct.pack("!L", len(body)) + body if body else b""
+        opening = b"" if self.used else b"zIDSESSION\0"
+        line = await self._ask(b"".join((opening, COMMAND, frame, END)))
+        return None if line is None else _verdict(line)
+
+    async def try_files(self) -> None:
+        """clamd has no limit of its own for files, but one for all that it looks at (MaxFileSize), and beyond it calls them
+        clean where its configuration says so. Only a clamd that takes streams as long as our files is given any."""
+        answer = await self.scan(_LONGEST)
+        self.takes_files = answer is not None and answer.outcome is ScanOutcome.CLEAN
+
+    async def scan_file(self, body: bytes) -> Answer | None:
+        """The same as ``scan`` with ``body`` as a file, which saves clamd one of its own. Raises OSError without one."""
+        with sealed(body) as descriptor:
+            line = await self._ask(_BY_FILE, descriptor)
+        match = _OF_FILE.fullmatch(line or b"")
+        return _verdict(b"stream" + match[1]) if match is not None else None
+
+    async def _ask(self, question: bytes, descriptor: int | None = None) -> bytes | None:
+        """The line that has the number of this question, without it."""
+        self.used += 1
+        self._line = b""
+        answer = self._answer = self._loop.create_future()
+        await self._send(question, descriptor)
+        match = _NUMBERED.fullmatch(await answer)
+        return match[2] if match is not None and int(match[1]) == self.used else None
+
+    async def _send(self, data: bytes, descriptor: int | None) -> None:
+        if not self._open:
+            return
+        try:
+            if descriptor is None:
+                sent = self._sock.send(data)
+            else:
+                sent = self._sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [descriptor]))])
+            if sent < len(data):
+                await self._loop.sock_sendall(self._sock, memoryview(data)[sent:])
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+            self.close()  # full before anything was said: what is in front of this question is nothing of ours
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(ANSWER_LIMIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self._line += data
+        if not data or self._answer is None or len(self._line) > ANSWER_LIMIT:
+            self.close()
+        elif self._line.endswith(b"\0"):
+            self._end(self._line)
+
+    def _end(self, line: bytes) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            answer.set_result(line)
+
+
+def _verdict(line: bytes) -> Answer | None:
+    answer = parse_answer(line)
+    return answer if answer.outcome is not ScanOutcome.ERROR else None
