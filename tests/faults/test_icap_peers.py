@@ -243,10 +243,9 @@ def test_icp_14_a_service_that_stops_is_degraded_health_and_a_counter(scene: Sce
         wait_until(lambda: scene.health()["state"] == "degraded", 60, "so is the whole")
         wait_until(lambda: counter(scene.appliance, *counted) > before, 60, "the check is counted")
         wait_until(lambda: counter(scene.appliance, "arcus_icap_service_state", "watched") == 3, 60, "the state is a metric")
-        refused = scene.get("watched", "/bytes/10/watched")
-        assert refused.status == 503
-        newest = max(records(scene.appliance, "/bytes/10/watched"), key=lambda event: str(event["id"]))
-        assert newest["reason"] == "icap_unreachable"
+        path = f"/bytes/10/watched-{secrets.token_hex(4)}"
+        assert scene.get("watched", path).status == 503
+        assert record(scene.appliance, path)["reason"] == "icap_unreachable"
     wait_until(lambda: scene.component("watched")["state"] == "ok", 60, "the service is up again")
     scene.works("watched")
 
