@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from appliance.domain.verdict import Outcome
-from icap.client import IcapService
+from icap.client import IcapService, Tuning
 from icap.client.tls import client_context
 from tests.e2e.running import START, wait_until
 from tests.icap.client.messages import download, told
@@ -173,8 +173,9 @@ async def test_icp_12_a_worker_that_dies_is_replaced(server: Serving) -> None:
     before = server.workers()
     assert len(before) == 2
     os.kill(before[0], signal.SIGKILL)
+    patient = Tuning(options_timeout=60, stall_timeout=60, first_byte_timeout=60)  # the successor has to start first
     for _ in range(20):
-        service = IcapService(f"icap://127.0.0.1:{server.port}/respmod", timeout=60, connect_timeout=30)
+        service = IcapService(f"icap://127.0.0.1:{server.port}/respmod", timeout=60, connect_timeout=30, tuning=patient)
         assert told(await service.adapt(download(b"clean"))) == (Outcome.CLEAN, "ok")
         await service.close()
     await asyncio.to_thread(wait_until, lambda: len(server.workers()) == 2, START, "two workers")
