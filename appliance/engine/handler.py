@@ -6,10 +6,7 @@ and an exception anywhere closes the connection instead of letting it pass.
 """
 
 import asyncio
-import contextlib
 import logging
-import socket
-import struct
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
@@ -22,23 +19,21 @@ from mitmproxy.proxy import commands, events, layer, server
 from mitmproxy.tls import TlsData
 
 from appliance.domain.errors import TaskError
-from appliance.domain.notes import ConnNotes, EscapeNotes
+from appliance.domain.notes import ConnNotes
 from appliance.domain.reason import Reason
-from appliance.egress.escaper import Dialed
 from appliance.engine.context import TaskClient, TaskContext
 from appliance.engine.hooks import HookTable, arguments
 from appliance.engine.http.layer import StrictHttpLayer
 from appliance.engine.inline_tls import InlineTls
-from appliance.engine.inspection import Await, Awaited, Hold, Reset, Uploading
+from appliance.engine.inspection import Await, Awaited, Hold, Uploading
 from appliance.engine.options import LayerOptions
+from appliance.engine.output import Output
 from appliance.engine.phases import Phases, never
-from appliance.engine.server_connection import Dial, close_writer, has_ended, is_open, party_of
+from appliance.engine.server_connection import Dial, Servers, close_writer, has_ended
 from appliance.engine.stream import SERVER_READ_LIMIT, ClientStream
+from appliance.engine.streaming import STREAMING, WRITE_HIGH, Streaming
 
 logger = logging.getLogger(__name__)
-
-WRITE_HIGH = 262_144
-"""Bytes waiting in a write buffer above which reading of the other side pauses."""
 
 
 class Ending(Protocol):
@@ -87,27 +82,18 @@ class TaskHandler(server.ConnectionHandler):
         self.stream = stream
         self.phases = phases
         self.handed_over = False
-        self.backlog: Callable[[], int] = lambda: 0
-        """Bytes that the HTTP layer holds for a client that does not take them."""
-        self.stream_backlog: Callable[[Connection, int], int] = lambda _connection, _stream: 0
-        """The same for one stream, on either side."""
-        self.release: Callable[[], None] = lambda: None
-        """Have the HTTP layer give back the bodies that it holds."""
-        self._awaits: set[Await] = set()
-        self._holds: dict[Connection, Callable[[], Awaitable[object]]] = {}
-        phases.busy = self._busy
-        self._client_moved = asyncio.Event()
+        self.streaming = Streaming(phases)
         self.may_hand_over = False
         self.reason, self.detail = Reason.OK, ""
         self._requests_before = conn.requests
         self._hooks = hooks
-        self._dial = dial
         self._ending = ending
         self._aborted = False
         self._over = False
         self._queue: deque[events.Event] = deque()
         self._processing = False
-        self._out: dict[Connection, list[bytes]] = {}
+        self._out = Output(client, conn, self.transports)
+        self._servers = Servers(conn, dial, self.transports)
         self._tasks: set[asyncio.Task[None]] = set()
         self._top: layer.Layer | InlineTls | None = None
 
@@ -151,7 +137,7 @@ class TaskHandler(server.ConnectionHandler):
                 io.handler.cancel("client disconnected")
         for task in self._tasks:
             task.cancel()
-        self.release()
+        self.streaming.release()
         reason = self.reason if self.reason is not Reason.OK else Reason.CLIENT_CLOSED
         served = self.handed_over or self.conn.requests > self._requests_before
         self._ending.connection_ended(self.conn, list(self.phases.live.values()), reason, self.detail, served=served)
@@ -229,43 +215,22 @@ class TaskHandler(server.ConnectionHandler):
                 break
             self._received(connection, data, from_client)
             try:
-                await self._drain()
-                if self._holds:
-                    await self._held(connection)
-                if not from_client and self.backlog() > WRITE_HIGH:
-                    await self._client_takes()
+                await self._out.drain()
+                await self.streaming.may_read(connection, from_client=from_client)
             except asyncio.CancelledError:
                 cancelled = True
                 break
         await self._closed(connection, cancelled)
 
-    async def _client_takes(self) -> None:
-        """Wait until an HTTP/2 client has opened its window: what it does not take is not read from the server."""
-        while self.backlog() > WRITE_HIGH:
-            self._client_moved.clear()
-            await self._client_moved.wait()
-
-    async def _held(self, connection: Connection) -> None:
-        """What was read of this side is as much as can be kept for now."""
-        while (until := self._holds.pop(connection, None)) is not None:
-            self.phases.hooks_running += 1
-            try:
-                await until()
-            finally:
-                self.phases.hooks_running -= 1
-
     async def room(self, connection: Connection, stream_id: int) -> None:
         """Wait until a side has taken most of what it was sent; one that takes nothing for too long is given up."""
         await asyncio.sleep(0)  # what was just sent is handed to the transport first, and others get their turn
-        io = self.transports.get(connection)
-        writer = cast(asyncio.StreamWriter | None, io.writer) if io is not None else None
+        writer = self._out.writer(connection)
         try:
             async with asyncio.timeout(self.phases.patience):
                 if writer is not None and writer.transport.get_write_buffer_size() > WRITE_HIGH:
                     await writer.drain()
-                while connection in self.transports and self.stream_backlog(connection, stream_id) > WRITE_HIGH:
-                    self._client_moved.clear()
-                    await self._client_moved.wait()
+                await self.streaming.taken(connection, stream_id, lambda: connection in self.transports)
         except TimeoutError:
             if connection is self.client:
                 self.abort(Reason.CLIENT_STALLED)
@@ -295,7 +260,7 @@ class TaskHandler(server.ConnectionHandler):
     def _received(self, connection: Connection, data: bytes, from_client: bool) -> None:
         self._count(from_client, len(data))
         self._process(events.DataReceived(connection, data))
-        self._client_moved.set()
+        self.streaming.moved()
         if from_client:
             self.phases.after_client_data()
 
@@ -319,16 +284,6 @@ class TaskHandler(server.ConnectionHandler):
         if cancelled:
             raise asyncio.CancelledError
 
-    async def _drain(self) -> None:
-        for io in list(self.transports.values()):
-            writer = cast(asyncio.StreamWriter | None, io.writer)
-            if writer is not None and writer.transport.get_write_buffer_size() > WRITE_HIGH:
-                try:
-                    await writer.drain()
-                except OSError as error:
-                    if io.handler is not None:
-                        io.handler.cancel(f"error sending data: {error}")
-
     # -- opening ----------------------------------------------------------------------------------------------------
 
     async def open_connection(self, command: commands.OpenConnection) -> None:
@@ -342,22 +297,7 @@ class TaskHandler(server.ConnectionHandler):
 
     async def connect(self, connection: Server) -> bool:
         """Open it by the dialer; False, and ``error`` says why, when that failed."""
-        connection.arcus_party = party_of(self.conn)
-        connection.timestamp_start = time.time()
-        try:
-            opened = await self._dialed(connection)
-        except TaskError as error:
-            connection.error, connection.timestamp_end = str(error), time.time()
-            self._remember(connection, getattr(error, "escape", None))
-            self.transports.pop(connection, None)
-            return False
-        except asyncio.CancelledError:
-            self.transports.pop(connection, None)
-            raise
-        is_open(connection, opened)
-        self._remember(connection, opened.notes)
-        self.transports[connection] = server.ConnectionIO(reader=opened.reader, writer=opened.writer)
-        return True
+        return await self._servers.connect(connection)
 
     async def _serve(self, connection: Server) -> None:
         """Read an open connection to its end, in a task of its own."""
@@ -366,21 +306,6 @@ class TaskHandler(server.ConnectionHandler):
             await self.handle_connection(connection)
         finally:
             has_ended(connection)
-
-    async def _dialed(self, connection: Server) -> Dialed:
-        if not connection.address:
-            raise TaskError(Reason.BAD_REQUEST, "no destination")
-        try:
-            return await self._dial(self.conn, connection.address, "tls" if connection.tls else "http")
-        except TaskError:
-            raise
-        except Exception as error:
-            logger.exception("dialing %s failed", connection.address)
-            raise TaskError(Reason.INTERNAL_ERROR, type(error).__name__) from error
-
-    def _remember(self, connection: Server, notes: EscapeNotes | None) -> None:
-        connection.arcus = notes
-        self.conn.escape = notes
 
     # -- handshakes (``engine.handshake.Wire``) ---------------------------------------------------------------------
 
@@ -395,8 +320,8 @@ class TaskHandler(server.ConnectionHandler):
 
     def transmit(self, connection: Connection, data: bytes) -> None:
         if data:
-            self._out.setdefault(connection, []).append(data)
-            self._flush(connection)
+            self._out.add(connection, data)
+            self._out.flush(connection)
 
     async def hook(self, name: str, data: TlsData) -> None:
         """Run a hook to its end; does not return when it failed, for then the connection is over."""
@@ -410,10 +335,7 @@ class TaskHandler(server.ConnectionHandler):
         return self.stream.reader.ended
 
     def drop(self, connection: Server) -> None:
-        connection.state = ConnectionState.CLOSED
-        if (io := self.transports.pop(connection, None)) is not None:
-            close_writer(io)
-        has_ended(connection)
+        self._servers.drop(connection)
 
     # -- events and commands ----------------------------------------------------------------------------------------
 
@@ -442,13 +364,12 @@ class TaskHandler(server.ConnectionHandler):
             self.abort(Reason.INTERNAL_ERROR, "protocol layers")
         finally:
             self._processing = False
-            if self._out:
-                self._flush_all()
+            if self._out.waiting:
+                self._out.flush_all()
 
     def _execute(self, command: commands.Command) -> None:
         if isinstance(command, commands.SendData):
-            if command.connection in self.transports:
-                self._out.setdefault(command.connection, []).append(command.data)
+            self._out.add(command.connection, command.data)
         elif isinstance(command, commands.StartHook):
             self._start_hook(command)
         elif isinstance(command, commands.OpenConnection):
@@ -458,14 +379,8 @@ class TaskHandler(server.ConnectionHandler):
             self._close(command)
         elif isinstance(command, commands.RequestWakeup):
             self.wakeup_timer.add(self._spawn(self.wakeup(command)))
-        elif isinstance(command, Await):
-            self._run_now(self._await(command))
-        elif isinstance(command, Hold):
-            self._holds[command.source] = command.until
-        elif isinstance(command, Uploading):
-            self.phases.uploading(command.flow, over=command.over)
-        elif isinstance(command, Reset):
-            self._reset_client()
+        elif isinstance(command, STREAMING):
+            self._execute_streaming(command)
         elif not isinstance(command, commands.Log):
             raise RuntimeError(f"unexpected command: {command}")
 
@@ -483,17 +398,25 @@ class TaskHandler(server.ConnectionHandler):
             self._tasks.add(task)
             task.add_done_callback(self._task_done)
 
+    def _execute_streaming(self, command: commands.Command) -> None:
+        if isinstance(command, Await):
+            self._run_now(self._await(command))
+        elif isinstance(command, Hold):
+            self.streaming.hold(command)
+        elif isinstance(command, Uploading):
+            self.phases.uploading(command.flow, over=command.over)
+        else:
+            self._out.reset(self.stream)
+
     async def _await(self, command: Await) -> None:
-        task = asyncio.current_task()
-        command.cancel = task.cancel if task is not None else command.cancel
-        self._awaits.add(command)
         reply: object = None
         failed = False
         try:
-            reply = await command.job(self)
+            reply = await self.streaming.run(command, self)
         except asyncio.CancelledError as error:
             if self._over:
                 raise
+            task = asyncio.current_task()
             if task is None or not task.cancelling():  # not ``cancel``: what it waited for went away, without a verdict
                 failed = True
                 self._hook_failed(command.hook, (command.flow,), error)
@@ -501,46 +424,15 @@ class TaskHandler(server.ConnectionHandler):
             logger.exception("inspecting a body failed; the task is stopped")
             failed = True
             self._hook_failed(command.hook, (command.flow,), error)
-        finally:
-            self._awaits.discard(command)
         if not self._aborted:
             self._process(Awaited(command, reply, failed))
-
-    def _busy(self) -> bool:
-        return any(command.busy() for command in self._awaits)
-
-    def _reset_client(self) -> None:
-        """A reset, not an end (RFC 9293 section 3.10.7.4): after an end some clients take what they have for the whole."""
-        self._out.pop(self.client, None)
-        sock = self.stream.writer.get_extra_info("socket")
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.stream.abort()
 
     def _close(self, command: commands.CloseConnection) -> None:
         if command.connection not in self.transports:
             return
-        self._flush(command.connection)
+        self._out.flush(command.connection)
         half = isinstance(command, commands.CloseTcpConnection) and command.half_close
         self.close_connection(command.connection, half)
-
-    def _flush_all(self) -> None:
-        for connection in list(self._out):
-            self._flush(connection)
-
-    def _flush(self, connection: Connection) -> None:
-        pieces = self._out.pop(connection, None)
-        io = self.transports.get(connection)
-        if not pieces or io is None or io.writer is None:
-            return
-        writer = cast(asyncio.StreamWriter, io.writer)
-        if writer.is_closing():
-            return
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if connection is self.client:
-            self.conn.bytes_out += len(data)
-        writer.write(data)
 
     # -- hooks --------------------------------------------------------------------------------------------------------
 

@@ -191,9 +191,9 @@ def _http(session: Session, mode: HTTPMode, target: Target | None = None) -> Ope
 def _http_layer(session: Session, ctx: Context, mode: HTTPMode) -> layer.Layer:
     http = TaskHttpLayer(ctx, mode, session.config.limits, Observer(session))
     if session.handler is not None:
-        session.handler.backlog = http.client_backlog
-        session.handler.stream_backlog = http.stream_backlog
-        session.handler.release = http.release
+        session.handler.streaming.backlog = http.client_backlog
+        session.handler.streaming.stream_backlog = http.stream_backlog
+        session.handler.streaming.release = http.release
         session.handler.phases.body_octets = http.client_body
     return http
 

@@ -6,15 +6,18 @@ import pytest
 from mitmproxy.proxy import events
 from mitmproxy.test.tflow import tflow
 
+from appliance.config.server import Timeouts
 from appliance.engine.handler import TaskHandler
 from appliance.engine.inspection import Await, Awaited, Outlet
+from appliance.engine.phases import Phases
+from appliance.engine.streaming import Streaming
 
 
 class Bare(TaskHandler):
     """A handler without a connection."""
 
     def __init__(self) -> None:
-        self._awaits = set()
+        self.streaming = Streaming(Phases(Timeouts(), tls=False))
         self._over = self._aborted = False
         self.failed: list[str] = []
         self.answers: list[Awaited] = []
