@@ -439,6 +439,7 @@ class TaskHandler(server.ConnectionHandler):
     def _start_hook(self, hook: commands.StartHook) -> None:
         name, args = hook.name, arguments(hook)
         if (pending := self._run_hook(name, args)) is not None:
+            hook.blocking = hook.blocking or True  # see ``TaskStream.handle_event``
             self._run_now(self._finish_hook(hook, name, args, pending))
             return
         if hook.blocking:

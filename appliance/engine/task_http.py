@@ -2,8 +2,8 @@
 
 from mitmproxy.connection import Connection
 from mitmproxy.flow import Error
-from mitmproxy.proxy import events
-from mitmproxy.proxy.layer import CommandGenerator, Layer
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layer import CommandGenerator, Layer, Paused
 from mitmproxy.proxy.layers.http import RegisterHttpConnection, SendHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
@@ -61,6 +61,31 @@ class TaskHttpLayer(StrictHttpLayer):
 
 class TaskStream(AdaptingStream):
     """One request and its response."""
+
+    def handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        """As in the base class, except that a hook that was over at once does not stop the stream: to be told so in an event
+        of its own would cost a walk through the layers for each of the four hooks of a request."""
+        if self._paused:
+            yield from super().handle_event(event)
+            return
+        going_on = self._handle_event(event)
+        for command in going_on:
+            if command.blocking is not True:
+                yield command
+            elif isinstance(command, commands.StartHook):
+                command.blocking = False
+                yield command
+                if command.blocking:  # the handler says so: it is not over
+                    self._wait(command, going_on)
+                    return
+            else:
+                self._wait(command, going_on)
+                yield command
+                return
+
+    def _wait(self, command: commands.Command, going_on: CommandGenerator[None]) -> None:
+        command.blocking = self
+        self._paused = Paused(command, going_on)
 
     def state_wait_for_request_headers(self, event: RequestHeaders) -> CommandGenerator[None]:
         yield from super().state_wait_for_request_headers(event)

@@ -1,6 +1,7 @@
 """The layer that the connection handler puts on a stream of HTTP: mitmproxy's flows on our own connections."""
 
 import time
+from typing import cast
 
 from mitmproxy.connection import Connection, ConnectionState, Server
 from mitmproxy.proxy import commands, events, tunnel
@@ -70,7 +71,9 @@ class StrictHttpLayer(HttpLayer):
             else:
                 yield from self._unknown_connection(event)
         elif isinstance(event, events.CommandCompleted):
-            yield from self.event_to_child(self.command_sources.pop(event.command), event)
+            # what took its time although it seldom does (``TaskStream.handle_event``) names who waits for it
+            source = self.command_sources.pop(event.command, None) or cast(Layer, event.command.blocking)
+            yield from self.event_to_child(source, event)
         elif isinstance(event, events.Start):
             side = self._client_side()
             self.connections[self.context.client] = side
@@ -182,8 +185,10 @@ class StrictHttpLayer(HttpLayer):
         unused = given not in self.connections and event.connection_spec_matches(given)
         if unused and given.error:
             yield from self._complete(event, None, given.error)
+        elif unused and given.connected:
+            yield from self._use(event, given)
         else:
-            yield from self._open(event, use_given=unused and given.connected)
+            yield from self._open(event)
 
     def _can_take(self, connection: Connection) -> bool:
         """HTTP/1 takes one request at a time; HTTP/2 takes them until it is told to go away."""
@@ -199,14 +204,19 @@ class StrictHttpLayer(HttpLayer):
         reply = (connection, None) if connection is not None else (None, error or "no connection")
         yield from self.event_to_child(stream, GetHttpConnectionCompleted(event, reply))
 
-    def _open(self, event: GetHttpConnection, *, use_given: bool) -> CommandGenerator[None]:
+    def _use(self, event: GetHttpConnection, given: Server) -> CommandGenerator[None]:
+        """The connection that the handshakes have opened."""
+        side = self.connections[given] = self.upstream_side(self.context.fork())
+        yield from self.event_to_child(side, events.Start())
+        yield from self._complete(event, given, None)
+
+    def _open(self, event: GetHttpConnection) -> CommandGenerator[None]:
         context = self.context.fork()
         stack = tunnel.LayerStack()
-        if not use_given:
-            context.server = TaskServer(address=event.address, transport_protocol=event.transport_protocol)
-            if event.tls:
-                context.server.sni = self._server_name(event)
-                stack /= ServerTls(context)
+        context.server = TaskServer(address=event.address, transport_protocol=event.transport_protocol)
+        if event.tls:
+            context.server.sni = self._server_name(event)
+            stack /= ServerTls(context)
         stack /= _UpstreamOpener(context, self)
         self.connections[context.server] = stack[0]
         self.waiting_for_establishment[context.server].append(event)
