@@ -10,8 +10,6 @@ from appliance.domain.tls_failure import ALERTS, alert_in, plain_error
 
 RECORD = 16_384
 """The most that one ``SSL_read`` returns: the plaintext of one record (RFC 8446 section 5.1)."""
-_OVERHEAD = 4096
-"""Room beside the plaintext for what the records add (at most 1 in 60), for a key update, and for a flight of a handshake."""
 
 _PLAIN = frozenset(
     {
@@ -25,15 +23,17 @@ _PLAIN = frozenset(
 _NO_TLS = frozenset({"wrong version number", "packet length too long", "record layer failure"})
 
 _lib, _ffi = vars(SSL)["_lib"], vars(SSL)["_ffi"]
+_unused = _ffi.new("char **")
 
 
 class TlsSide:
     """``conn`` is mitmproxy's connection, ``tls`` OpenSSL's; ``notes`` belong to the client's connection."""
 
-    __slots__ = ("conn", "ended", "notes", "over", "tls", "towards_client")
+    __slots__ = ("_from_tls", "_to_tls", "conn", "ended", "notes", "over", "tls", "towards_client")
 
     def __init__(self, conn: Connection, tls: SSL.Connection, notes: ConnNotes, *, towards_client: bool) -> None:
         self.conn, self.tls, self.notes, self.towards_client = conn, tls, notes, towards_client
+        self._to_tls, self._from_tls = vars(tls)["_into_ssl"], vars(tls)["_from_ssl"]
         self.ended = False
         """The peer will say nothing more."""
         self.over = False
@@ -58,7 +58,7 @@ class TlsSide:
             tls.bio_write(data)
         pieces: list[bytes] = []
         try:
-            while True:
+            while tls.pending() or _waiting(self._to_tls):
                 pieces.append(tls.recv(RECORD))
         except SSL.WantReadError:
             pass
@@ -74,20 +74,12 @@ class TlsSide:
             return b""
         with suppress(SSL.ZeroReturnError, SSL.SysCallError):  # the peer has ended, and takes nothing more
             self.tls.sendall(data)
-        return self.outgoing(len(data))
+        return self.outgoing()
 
-    def outgoing(self, expected: int = 0) -> bytes:
+    def outgoing(self) -> bytes:
         """Everything that OpenSSL has for the wire."""
-        size = expected + expected // 60 + _OVERHEAD
-        pieces = []
-        try:
-            while True:
-                pieces.append(self.tls.bio_read(size))
-                if len(pieces[-1]) < size:
-                    break
-        except SSL.WantReadError:
-            pass
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        size = _waiting(self._from_tls)
+        return self.tls.bio_read(size) if size else b""
 
     def goodbye(self) -> bytes:
         """close_notify for a client: without it an end cannot be told from a cut (RFC 8446 section 6.1), and OpenSSL 3 reports
@@ -103,6 +95,12 @@ class TlsSide:
     @property
     def _notes(self) -> TlsNotes | None:
         return self.notes.client_tls if self.towards_client else self.notes.server_tls
+
+
+def _waiting(bio: object) -> int:
+    """Octets in one of a connection's two buffers. To ask for some where there are none costs an exception of OpenSSL's, and
+    ten times as much."""
+    return int(_lib.BIO_get_mem_data(bio, _unused))
 
 
 def note_alert(notes: TlsNotes | None, text: str) -> bool:
