@@ -26,7 +26,7 @@ def _scanner(node: config.Scanner, paths: StatePaths) -> Scanner:
     if isinstance(node, config.HashScanner):
         return Unpacked(HashScanner(HashSettings(tuple(node.files), node.max_entries, name=node.name)), node.name)
     if isinstance(node, config.TypeScanner):
-        return TypeScanner(tuple(_rule(rule) for rule in node.rules), node.name)
+        return Unpacked(TypeScanner(tuple(_rule(rule) for rule in node.rules), node.name), node.name)
     settings = YaraSettings(node.directory, node.timeout, node.concurrency, node.max_size, name=node.name)
     return Unpacked(YaraScanner(settings), node.name)
 

@@ -9,7 +9,8 @@ from icap.protocol.events import Request
 from icap.protocol.httphead import HttpHead, parse_head
 from icap.server.scanners.scanner import UNKNOWN, Subject
 
-_FILENAME: Final = re.compile(rb"""(?i)filename\*?\s*=\s*(?:[\w-]+'[^']*')?("(?:[^"\\]|\\.)*"|[^;\s]+)""")
+_PARAMETER: Final = re.compile(rb""";\s*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)""")
+_EXTENDED: Final = re.compile(rb"(?i)(?:utf-8|iso-8859-1)'[^']*'(.+)")
 _EXTENSION: Final = re.compile(r"\.([A-Za-z0-9_]{1,16})\Z")
 
 
@@ -20,7 +21,7 @@ def subject_of(request: Request) -> Subject:
         ask = parse_head(request.request_head) if request.request_head else None
         answer = parse_head(request.response_head) if request.response_head else None
     except RemoteProtocolError:
-        return UNKNOWN  # the same head is refused where it would be given back
+        return Subject(coding="unreadable")  # whoever goes by the coding has no verdict then
     head = answer or ask
     if head is None:
         return UNKNOWN
@@ -36,9 +37,14 @@ def _value(head: HttpHead, name: bytes) -> str:
 
 
 def _named(head: HttpHead) -> str:
-    """The extension in Content-Disposition (RFC 6266)."""
-    found = _FILENAME.search(_value(head, b"content-disposition").encode("latin-1"))
-    return _extension(unquote(found[1].strip(b'"').decode("latin-1"))) if found else ""
+    """The extension in Content-Disposition. A name with a character set goes before one without, wherever it stands (RFC 6266
+    section 4.3): it is the one that browsers take."""
+    names: dict[bytes, bytes] = {}
+    for name, value in _PARAMETER.findall(b";" + _value(head, b"content-disposition").encode("latin-1")):
+        names.setdefault(name.lower(), value.strip().strip(b'"'))
+    extended = _EXTENDED.fullmatch(names.get(b"filename*", b""))
+    name = extended[1] if extended else names.get(b"filename") or names.get(b"filename*", b"")
+    return _extension(unquote(name.decode("latin-1")))
 
 
 def _of_path(head: HttpHead) -> str:

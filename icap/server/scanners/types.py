@@ -1,7 +1,6 @@
 """The type scanner: rules about what a body is, and what it is said to be."""
 
 import time
-import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
@@ -12,13 +11,8 @@ from icap.server.scanners.declared import mismatch
 from icap.server.scanners.magic import HEAD, TrueType, true_type
 from icap.server.scanners.scanner import UNKNOWN, Grounds, ScannerHealth, ScanOutcome, ScanResult, Subject
 
-_PACKED: Final = frozenset(("gzip", "x-gzip"))
-_PLAIN: Final = frozenset(("", "identity"))
 _VERSION: Final = 1
 """Of the tables: another number when verdicts may change with a release."""
-_INFLATED: Final = 256 * 1024 * 1024
-"""Bytes of a gzip-coded body that are unpacked to look at. What is behind is not known, and so not clean."""
-_STEP: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,35 +74,8 @@ class _Look:
         self._head.clear()
 
 
-class _Unpacked:
-    """A look behind Content-Encoding gzip."""
-
-    def __init__(self, look: _Look) -> None:
-        self._look = look
-        self._inflater = zlib.decompressobj(wbits=31)
-        self._left = _INFLATED
-
-    def feed(self, piece: bytes) -> None:
-        """Raises ValueError when it is not gzip, or unpacks to more than is looked at."""
-        while piece:
-            try:
-                data = self._inflater.decompress(piece, _STEP)
-            except zlib.error as error:
-                raise ValueError(f"not gzip: {error}") from error
-            self._left -= len(data)
-            if self._left < 0:
-                raise ValueError(f"unpacks to more than {_INFLATED} bytes")
-            self._look.feed(data)
-            piece = self._inflater.unconsumed_tail
-            if self._inflater.eof:  # members follow each other, and decoders read them all (RFC 1952 section 2.2)
-                piece, self._inflater = self._inflater.unused_data, zlib.decompressobj(wbits=31)
-
-    def end(self) -> TrueType:
-        return self._look.end()
-
-
 class TypeScanner:
-    """A ``Scanner`` that refuses by type, and never finds anything. It is always up."""
+    """A ``Scanner`` that refuses by type, and never finds anything. It is always up. For packed bodies, see ``unpacked``."""
 
     def __init__(self, rules: tuple[TypeRule, ...], name: str = "types") -> None:
         self._rules = rules
@@ -131,7 +98,7 @@ class TypeScanner:
 
     @property
     def grounds(self) -> Grounds:
-        return Grounds.HEAD if any(rule.judges_head for rule in self._rules) else Grounds.CODING
+        return Grounds.HEAD if any(rule.judges_head for rule in self._rules) else Grounds.BODY
 
     async def start(self) -> None:
         return
@@ -140,20 +107,13 @@ class TypeScanner:
         return
 
     async def scan(self, chunks: AsyncIterator[bytes], subject: Subject = UNKNOWN) -> ScanResult:
-        look = _Look()
-        if subject.coding not in _PLAIN and subject.coding not in _PACKED:
-            return self._unread(f"Content-Encoding {subject.coding}")
-        reader: _Look | _Unpacked = _Unpacked(look) if subject.coding in _PACKED else look
-        size, spent = 0, 0.0
+        look, size, spent = _Look(), 0, 0.0
         async for piece in chunks:
             started = time.monotonic()
             size += len(piece)
-            try:
-                reader.feed(piece)
-            except ValueError as error:
-                return self._unread(str(error))
+            look.feed(piece)
             spent += time.monotonic() - started
-        return self._judge(reader.end(), subject, size, spent)
+        return self._judge(look.end(), subject, size, spent)
 
     def _judge(self, kind: TrueType, subject: Subject, size: int, spent: float) -> ScanResult:
         rule = next((rule for rule in self._rules if rule.holds(kind, subject)), None)
@@ -168,6 +128,3 @@ class TypeScanner:
             detail=f"true type {kind.name}",
             scanner=self._name,
         )
-
-    def _unread(self, detail: str) -> ScanResult:
-        return ScanResult(ScanOutcome.ERROR, engine=self.engine, reason=Reason.NOT_SCANNABLE, detail=detail, scanner=self._name)

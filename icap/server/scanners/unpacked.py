@@ -51,7 +51,7 @@ class Unpacked:
         if subject.coding in _PLAIN:
             return await self._scanner.scan(chunks, subject)
         if subject.coding not in _PACKED:
-            return self._unread(f"Content-Encoding {subject.coding}")
+            return self._unread(f"Content-Encoding {subject.coding[:32]}")
         body = ScannedBody(chunks, limit=1 << 62)
         try:
             result = await self._scanner.scan(_unpack(body, self._max_size), subject)

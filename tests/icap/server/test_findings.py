@@ -96,4 +96,24 @@ def test_the_path_of_an_upload_names_its_receiver() -> None:
 
 @pytest.mark.parametrize("junk", [b"", b"\r\n\r\n", b"\xff" * 40, b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n"])
 def test_a_head_that_is_none_says_nothing(junk: bytes) -> None:
-    assert subject(junk, junk) == Subject()
+    """security: and not that the body is plain."""
+    assert subject(junk, junk) in (Subject(), Subject(coding="unreadable"))
+    assert not junk or subject(junk, junk).coding
+
+
+@pytest.mark.security
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"attachment; filename=a.txt; filename*=UTF-8''a%2eexe",
+        b"attachment; filename*=UTF-8''a%2eexe; filename=a.txt",
+        b'attachment; x="; filename=a.txt"; FileName = "a.exe"',
+        b"attachment; filename*=klingon''a.txt; filename=a.exe",
+        b"filename=a.exe",
+        b"attachment;filename*=\"utf-8'en'a.exe\"",
+        b"attachment; filename=a.exe; filename=a.txt",
+    ],
+)
+def test_the_name_that_counts_is_the_one_that_browsers_take(value: bytes) -> None:
+    """security: a rule about extensions must not be shown another name (RFC 6266 section 4.3)."""
+    assert subject(RESPONSE + b"Content-Disposition: " + value + b"\r\n\r\n").extension == "exe"
