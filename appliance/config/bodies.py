@@ -26,7 +26,7 @@ class Trickle(Node):
 
     after: Seconds = 1.0
     """Until the first bytes."""
-    rate: int = Field(1024, ge=1, le=1024 * 1024)
+    rate: Size = Field(1024, ge=1, le=1024 * 1024)
     """Bytes per second."""
     withhold: Size = 64 * 1024
     """The last bytes that have come always stay back."""

@@ -1,7 +1,7 @@
 """The options that mitmproxy's layers read, as plain attributes.
 
 mitmproxy's own option manager looks a name up through two dictionaries and a type check at every access; the layers
-read some of these for every message. ``tests/appliance/engine/test_options.py`` holds this list against the layers' source.
+read some of these for every message. ``tests/appliance/engine/test_contract.py`` holds this list against the layers' source.
 """
 
 from dataclasses import dataclass

@@ -6,12 +6,13 @@ from typing import Final
 from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome
 from icap.client.message import Adapted, Message, Method
+from icap.protocol.checks import HOST, URL
 
 # The EICAR test file, written backwards: a virus scanner that looks at this source must not find it.
 EICAR: Final = rb"*H+H$!ELIF-TSET-SURIVITNA-DRADNATS-RACIE$}7)CC7)^P(45XZP\4[PA@%P!O5X"[::-1]
 CLEAN: Final = b"a clean message\n"
-_REQUEST: Final = b"GET http://health.invalid/probe HTTP/1.1\r\nHost: health.invalid\r\n\r\n"
-_UPLOAD: Final = b"POST http://health.invalid/probe HTTP/1.1\r\nHost: health.invalid\r\n"
+_REQUEST: Final = b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (URL, HOST)
+_UPLOAD: Final = b"POST %b HTTP/1.1\r\nHost: %b\r\n" % (URL, HOST)
 _TYPE: Final = b"Content-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n"
 
 

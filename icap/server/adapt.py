@@ -9,6 +9,7 @@ from typing import Final
 
 from appliance.domain.errors import ScanError
 from appliance.domain.reason import Reason
+from icap.protocol.checks import is_check
 from icap.protocol.events import Request, Response
 from icap.protocol.headers import Field, Headers
 from icap.protocol.options import ServiceOptions
@@ -188,7 +189,11 @@ class ScanService(EchoService):
 
     async def _blocked(self, exchange: Exchange, result: ScanResult) -> None:
         threat = threat_name(result)
-        logger.warning("%s: %s, sha256 %s%s", result.outcome.value, threat, result.sha256, _claims(exchange.request.headers))
+        # a find that was asked for is no alarm; otherwise those of the checks, several a minute, would bury the others
+        asked = is_check(exchange.request.request_head)
+        whose = ", a check of health" if asked else _claims(exchange.request.headers)
+        level = logging.INFO if asked else logging.WARNING
+        logger.log(level, "%s: %s, sha256 %s%s", result.outcome.value, threat, result.sha256, whose)
         reason = result.reason if result.outcome is ScanOutcome.BLOCKED else Reason.MALWARE_FOUND
         head, page = block_page(reason, threat, result.engine)
         fields = (istag_field(self.istag), *refusal(result), ("Cache-Control", "no-store"), *self._facts(result))
@@ -214,6 +219,6 @@ def standard_services(scanner: Scanner, settings: ServerSettings, preview: int =
 
 
 def _claims(headers: Headers) -> str:
-    """For whom the client says that it asks, for the log: the checks of a service's health are for nobody."""
+    """For whom the client says that it asks, for the log."""
     given = ((what, headers.first(name)) for what, name in _CLAIMED)
     return "".join(f", {what} {value!r}" for what, value in given if value is not None)

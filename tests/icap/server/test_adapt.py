@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import hashlib
+import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -29,6 +30,7 @@ from tests.icap.server.serving import (
 from tests.servers import EICAR, EICAR_NAME, MARKER, Clamd, clamd
 
 pytestmark = pytest.mark.integration
+HEALTH_CHECK = REQUEST_HEAD.replace(b"GET", b"POST").replace(REQUEST_HEAD.split(b" ")[1], b"http://health.invalid/probe")
 RETURNED = RESPONSE_HEAD[:-2] + b"Via: ICAP/1.0 arcus\r\n\r\n"
 
 
@@ -278,3 +280,18 @@ async def test_the_log_has_what_the_client_claims_and_nothing_where_it_claims_no
     told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("infected: ")]
     assert told[0].endswith(", client '192.0.2.9'")
     assert "None" not in told[1]
+
+
+@pytest.mark.parametrize("head", [HEALTH_CHECK, HEALTH_CHECK.replace(b"health.invalid/probe", b"health.invalid.test/probe")])
+async def test_a_find_that_a_check_asks_for_is_no_alarm(
+    running: Running, caplog: pytest.LogCaptureFixture, head: bytes
+) -> None:
+    """It is blocked like any other; other names, however alike, do not make less of a find."""
+    caplog.set_level(logging.INFO)
+    assert_blocked(await running.ask(reqmod(EICAR, head=head)))
+    [record] = [each for each in caplog.records if each.getMessage().startswith("infected: ")]
+    asked = head is HEALTH_CHECK
+    assert (record.levelno, record.getMessage().endswith(", a check of health")) == (
+        logging.INFO if asked else logging.WARNING,
+        asked,
+    )
