@@ -145,6 +145,7 @@ class _Process:
                 households={str(key): home for key, home in households(config, offered).items()},
                 exclusions=self.learning.desk,
                 readiness=self.readiness.of,
+                coverage=CoverageLedger(self._store).report,
             )
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from appliance.cli import audit, ca, check, demo, doctor, exclusion, explain, icap, redis, reload, run, user, version
+from appliance.cli import audit, ca, check, coverage, demo, doctor, exclusion, explain, icap, redis, reload, run, user, version
 from appliance.cli.output import FAILED, OK, CliError, Group
 from appliance.domain.errors import ArcusError, ConfigError
 
@@ -25,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (run, reload, check, explain, doctor, version):
+for module in (run, reload, check, explain, doctor, coverage, version):
     module.register(app)
 for group in (ca, icap, redis, user, audit, exclusion, demo):
     app.add_typer(group.app)

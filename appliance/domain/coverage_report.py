@@ -42,6 +42,11 @@ class Line:
         could = self.scanned + self.not_inspected
         return self.scanned / could if could else None
 
+    @property
+    def missed(self) -> tuple[Part, ...]:
+        """What was not inspected, most bytes first."""
+        return tuple(part for part in self.parts if _kind(part.bucket) == "not_inspected")
+
 
 @dataclass(frozen=True, slots=True)
 class Report:

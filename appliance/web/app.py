@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from appliance.storage.sqlite import StoreError
 from appliance.web.answers import Answers, Fault
 from appliance.web.audit import AuditPages, Busy
+from appliance.web.coverage import CoveragePages
 from appliance.web.exclusions import ExclusionPages
 from appliance.web.guard import KnownHost, SafeHeaders, SameOrigin
 from appliance.web.install import InstallPages
@@ -77,6 +78,7 @@ def routes(services: Services, answers: Answers, sessions: Sessions, audit: Audi
         Route("/tenants/{tenant_id}/readiness.json", readiness.json),
         Route("/ca/{file}", tenants.certificate),
         *_exclusions(services, answers),
+        *_coverage(services, answers),
         Route("/api/v1/audit", audit.list_json),
         Route("/api/v1/audit/{event_id}", audit.event_json),
         Route("/api/v1/tenants", tenants.list_json),
@@ -104,6 +106,17 @@ def _exclusions(services: Services, answers: Answers) -> list[Route]:
         Route("/api/v1/exclusions", pages.add, methods=["POST"]),
         Route("/api/v1/exclusions/{id}", pages.one_json),
         Route("/api/v1/exclusions/{id}/{action}", pages.decide, methods=["POST"]),
+    ]
+
+
+def _coverage(services: Services, answers: Answers) -> list[Route]:
+    if services.coverage is None:
+        return []
+    pages = CoveragePages(services.coverage, services, answers)
+    return [
+        Route("/coverage", pages.page),
+        Route("/coverage.json", pages.json),
+        Route("/api/v1/coverage", pages.json),
     ]
 
 

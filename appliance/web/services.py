@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from appliance.audit.query.coverage import Ledger
 from appliance.audit.query.filter import AuditQuery
 from appliance.control.token import Verifier
 from appliance.domain.clock import Clock, SystemClock
@@ -77,6 +78,8 @@ class Services:
     exclusions: ExclusionDesk | None = None
     readiness: Callable[[str], Readiness | None] = lambda _: None
     """By the name of a CA: who accepts the one that will follow; None when none does. May block; raises StoreError."""
+    coverage: Ledger | None = None
+    """What was inspected. May block; raises StoreError."""
     draining: Callable[[], bool] = lambda: False
     portal: str = ""
     """The fixed name of the pages that clients see; empty without them."""

@@ -24,6 +24,7 @@ from appliance.learning.desk import Desk
 from appliance.learning.tenants import TenantRules
 from appliance.portal.anchor import Anchor
 from appliance.portal.files import Household
+from appliance.storage.coverage import CoverageLedger
 from appliance.storage.exclusions import ExclusionStore
 from appliance.storage.sqlite import SqliteStore
 from appliance.telemetry.health import Component, Health, Process, State
@@ -118,7 +119,7 @@ def stage(folder: Path, hosts: HostNames | None = None) -> Iterator[Stage]:
         },
         portal="arcus.internal", households={"acme": Household(TenantId("acme"), "Acme <Corp>", lambda: (ANCHOR,))},
         exclusions=Desk(Book(ExclusionStore(store), {"acme": TenantRules(Learning(), _veto)}, clock)),
-        workers=("worker-0", "worker-1"), draining=lambda: made.draining, clock=clock,
+        coverage=CoverageLedger(store).report, workers=("worker-0", "worker-1"), draining=lambda: made.draining, clock=clock,
     )  # fmt: skip
     made = Stage(store, plain, services, clock)
     made.app = build(services)
