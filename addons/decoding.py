@@ -14,6 +14,10 @@ _SLICE: Final = 256
 """Bytes of zstd that are looked at in one step: a block of four bytes may stand for 128 KiB."""
 _ZSTD_WINDOW: Final = 8 * 1024 * 1024
 """RFC 9659: what every decoder has to support, and none more."""
+_MEMBERS: Final = 1000
+_MEMBER: Final = 1024
+"""Beyond that many members, they hold so many bytes each on average: an empty one costs as much as kilobytes of data, and a
+thousand of them pack into a few octets of another coding."""
 _ALWAYS: Final = 1024 * 1024
 """Decoded bytes to which no ratio applies: small texts of blanks are no bombs."""
 
@@ -31,6 +35,21 @@ class Bounds:
     depth: int
 
 
+class _Members:
+    """Of gzip; the frames of zstd."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        """Bytes that came of them."""
+        self._count = 1
+
+    def another(self) -> None:
+        """Raises Undecodable: there are too many for what is in them."""
+        self._count += 1
+        if self._count > _MEMBERS + self.made // _MEMBER:
+            raise Undecodable(f"{self._count} parts that hold {self.made} bytes")
+
+
 class _Step(Protocol):
     def feed(self, data: bytes) -> Iterator[bytes]: ...
     def end(self) -> None: ...
@@ -42,6 +61,7 @@ class _Zlib:
     def __init__(self, bits: int, *, raw: bool) -> None:
         self._bits = bits
         self._inner = zlib.decompressobj(bits)
+        self._members = _Members()
         self._open = raw
         """Whether there is a wrapper is still to be told, by the first two octets and nothing else: a second reading of what
         fails later could be made to find something harmless, where browsers have shown the first already."""
@@ -58,9 +78,11 @@ class _Zlib:
                 self._inner = zlib.decompressobj(self._bits)
         while data:
             if self._inner.eof:
+                self._members.another()
                 self._inner = zlib.decompressobj(self._bits)
             piece = self._inner.decompress(data, _PIECE)
             if piece:
+                self._members.made += len(piece)
                 yield piece
             data = self._inner.unconsumed_tail or self._inner.unused_data
             if len(piece) == _PIECE and not data and not self._inner.eof:
@@ -97,14 +119,17 @@ class _Zstd:
     def __init__(self) -> None:
         self._decoder = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
         self._inner = self._decoder.decompressobj()
+        self._members = _Members()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         for at in range(0, len(data), _SLICE):
             rest = data[at : at + _SLICE]
             while rest:
                 if self._inner.eof:
+                    self._members.another()
                     self._inner = self._decoder.decompressobj()
                 if piece := self._inner.decompress(rest):
+                    self._members.made += len(piece)
                     yield piece
                 rest = self._inner.unused_data if self._inner.eof else b""
 

@@ -116,3 +116,29 @@ def test_a_body_has_one_reading() -> None:
     assert len(zlib.decompress(body, -15)) == length + after
     with pytest.raises(Undecodable):
         decoded(body, ["deflate"], BOUNDS)
+
+
+@pytest.mark.security
+@pytest.mark.parametrize("kind", ["members", "frames"])
+@pytest.mark.parametrize(("size", "passes"), [(0, False), (900, False), (1024, True)])
+def test_parts_hold_something(kind: str, size: int, passes: bool) -> None:
+    """security: 60,000 empty members of gzip pack into 3 KB, and cost a worker a quarter of a second."""
+    coding, encode = ("gzip", gzip.compress) if kind == "members" else ("zstd", zstandard.compress)
+    packed = encode(bytes(size)) * 60_000
+    try:
+        made = len(decoded(gzip.compress(packed), [coding, "gzip"], Bounds(1 << 30, 1 << 30, 2)))
+    except Undecodable as error:
+        assert not passes
+        assert "parts that hold" in str(error)
+    else:
+        assert (passes, made) == (True, size * 60_000)
+
+
+@pytest.mark.parametrize(("count", "passes"), [(1000, True), (1001, False)])
+def test_a_thousand_parts_may_be_empty(count: int, passes: bool) -> None:
+    packed = gzip.compress(b"") * count
+    if passes:
+        assert decoded(packed, ["gzip"], BOUNDS) == b""
+    else:
+        with pytest.raises(Undecodable):
+            decoded(packed, ["gzip"], BOUNDS)

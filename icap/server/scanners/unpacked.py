@@ -15,6 +15,9 @@ _PLAIN: Final = frozenset(("", "identity"))
 MAX_SIZE: Final = 256 * 1024 * 1024
 """Bytes of a body once it is unpacked. What is behind is not known, and so not clean."""
 _STEP: Final = 256 * 1024
+_MEMBERS: Final = 1000
+_MEMBER: Final = 1024
+"""Beyond that many members, they hold so many bytes each on average: to begin one costs as much as kilobytes of data."""
 
 
 class Unpacked:
@@ -65,12 +68,14 @@ class Unpacked:
 
 async def _unpack(body: ScannedBody, max_size: int) -> AsyncGenerator[bytes]:
     """Of all members, one after the other (RFC 1952 section 2.2). Raises ValueError: it is not gzip, or too much."""
-    inflater, size = zlib.decompressobj(wbits=31), 0
+    inflater, size, members = zlib.decompressobj(wbits=31), 0, 1
     async for piece in body.pieces():
         full = False
         while piece or full:
             if inflater.eof:
-                inflater = zlib.decompressobj(wbits=31)
+                inflater, members = zlib.decompressobj(wbits=31), members + 1
+                if members > _MEMBERS + size // _MEMBER:
+                    raise ValueError(f"{members} members that hold {size} bytes")
             try:
                 data = inflater.decompress(piece, _STEP)
             except zlib.error as error:

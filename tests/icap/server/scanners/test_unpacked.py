@@ -82,6 +82,12 @@ async def test_it_unpacks_so_much_and_no_more(tmp_path: Path, size: int, outcome
     assert result.outcome is outcome
 
 
+@pytest.mark.parametrize(("count", "outcome"), [(1000, ScanOutcome.CLEAN), (1001, ScanOutcome.ERROR)])
+async def test_members_hold_something(tmp_path: Path, count: int, outcome: ScanOutcome) -> None:
+    result = await (await listing(tmp_path / "list")).scan(pieces(gzip.compress(b"") * count), GZIP)
+    assert result.outcome is outcome
+
+
 async def test_what_is_not_packed_is_judged_as_it_is(tmp_path: Path) -> None:
     scanner = await listing(tmp_path / "list", zlib.compress(BAD))
     assert scanner.grounds is Grounds.CODING
