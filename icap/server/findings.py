@@ -1,11 +1,13 @@
 """A scan's result as headers of an ICAP answer."""
 
+import re
 from typing import Final
 
 from icap.protocol.headers import Field
 from icap.server.scanners.scanner import Grounds, ScanOutcome, ScanResult
 
 JUDGED_BY_BODY: Final[Field] = ("X-Arcus-Judged", "body")
+_NOT_PLAIN: Final = re.compile(r"[^ -:<-~]")
 _MAX_TEXT: Final = 200
 _MAX_PARTS: Final = 16
 
@@ -43,4 +45,4 @@ def _part(part: ScanResult) -> str:
 
 
 def _plain(text: str) -> str:
-    return "".join(c for c in text if c.isprintable() and c.isascii() and c != ";")[:_MAX_TEXT]
+    return _NOT_PLAIN.sub("", text)[:_MAX_TEXT]

@@ -57,9 +57,9 @@ class Conversation:
 
     async def scan(self, body: bytes) -> Answer | None:
         """clamd's verdict, with ``body`` in the stream; None when there is none."""
-        frame = struct.pack("!L", len(body)) + body if body else b""
         opening = b"" if self.used else b"zIDSESSION\0"
-        line = await self._ask(b"".join((opening, COMMAND, frame, END)))
+        frame = (struct.pack("!L", len(body)), body) if body else ()
+        line = await self._ask(b"".join((opening, COMMAND, *frame, END)))
         return None if line is None else _verdict(line)
 
     async def try_files(self) -> None:

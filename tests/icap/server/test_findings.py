@@ -3,12 +3,15 @@
 import dataclasses
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome
 from icap.client import IcapService, Message
 from icap.protocol.events import Request
 from icap.protocol.headers import Headers
+from icap.server.findings import threat_name
 from icap.server.scanners.panel import Panel, Seat
 from icap.server.scanners.scanner import Grounds, ScanOutcome, ScanResult, Subject
 from icap.server.scanners.types import TypeRule, TypeScanner
@@ -117,3 +120,9 @@ def test_a_head_that_is_none_says_nothing(junk: bytes) -> None:
 def test_the_name_that_counts_is_the_one_that_browsers_take(value: bytes) -> None:
     """security: a rule about extensions must not be shown another name (RFC 6266 section 4.3)."""
     assert subject(RESPONSE + b"Content-Disposition: " + value + b"\r\n\r\n").extension == "exe"
+
+
+@given(st.text(max_size=300))
+def test_a_threats_name_can_stand_in_a_field_whatever_it_is(name: str) -> None:
+    found = threat_name(dataclasses.replace(CLEAN, outcome=ScanOutcome.INFECTED, signature=name))
+    assert found == "".join(char for char in name if char.isascii() and char.isprintable() and char != ";")[:200]
