@@ -1,11 +1,13 @@
 """`arcus audit`: records, from the database."""
 
 import json
+import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -24,6 +26,7 @@ Query = Annotated[str, typer.Argument(metavar="[QUERY]", help="One line of the q
 Limit = Annotated[int, typer.Option("-n", "--limit", metavar="N", min=1, max=1000, help="How many events at most.")]
 Tenant = Annotated[str, typer.Option("--tenant", metavar="ID", help="Only this tenant's.")]
 Follow = Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for further events until Ctrl-C.")]
+_EQUALS: Final = re.compile(r"\s*[a-z_]+\s*=")
 HEADINGS = ("TIME", "TENANT", "CLIENT", "USER", "METHOD", "DESTINATION", "STATUS", "ACTION", "REASON")
 
 
@@ -42,6 +45,8 @@ def query(config: ConfigOption, text: Query = "", limit: Limit = 100, tenant: Te
         _print_lines(events)
     else:
         print_table(HEADINGS, map(_row, events), "no events match" if text or tenant else "no events yet")
+        if not events and _EQUALS.match(text):
+            print("hint: a field is asked with a colon, as in reason:malware_found; this looked for the text", file=sys.stderr)
 
 
 @app.command(epilog=examples("arcus audit tail -c arcus.yaml", "arcus audit tail 'action: block' -c arcus.yaml --json"))

@@ -159,6 +159,13 @@ def test_audit_malformed_query_and_no_database(arcus: Arcus, events: Path) -> No
     assert "hint: `arcus run` makes it" in arcus("audit", "query", "-c", events).err
 
 
+def test_audit_a_field_with_an_equals_sign_is_a_text_and_says_so(arcus: Arcus, events: Path) -> None:
+    ran = arcus("audit", "query", "reason=malware_found", "-c", events)
+    assert (ran.code, ran.out) == (0, "no events match\n")
+    assert ran.err.startswith("hint: a field is asked with a colon")
+    assert arcus("audit", "query", "nothing-like-it", "-c", events).err == ""
+
+
 def test_explain(arcus: Arcus, config: Path) -> None:
     ran = arcus("explain", "https://games.test/", "--client", "10.1.2.3", "--user", "alice", "-c", config)
     assert ran.code == 0
