@@ -29,8 +29,9 @@ from appliance.engine.http.faults import UPSTREAM_REASONS, BadMessage, Fault
 from appliance.engine.http.framing import NO_BODY, BodyKind, Framing
 from appliance.engine.http.grammar import REQUEST_LINE, Field
 from appliance.engine.http.head import ResponseHead, parse_response_head
+from appliance.engine.http.headers import make_headers
 from appliance.engine.http.hops import REGENERATED_REQUEST, clean_trailers, tokens
-from appliance.engine.http.http1 import StrictHttp1, make_headers
+from appliance.engine.http.http1 import StrictHttp1
 from appliance.engine.http.observer import Notices
 from appliance.engine.http.outgoing import BodyWriter, announced, field_lines, fixed, framing_fields, split_fields
 from appliance.engine.http.request_target import DEFAULT_PORTS

@@ -19,8 +19,8 @@ from appliance.engine.http.faults import UPSTREAM_REASONS, BadMessage, Fault, de
 from appliance.engine.http.grammar import Field
 from appliance.engine.http.h2fields import parse_h2_response, writable
 from appliance.engine.http.h2meter import Clock, FrameMeter
+from appliance.engine.http.headers import make_headers
 from appliance.engine.http.hops import REGENERATED_REQUEST, tokens
-from appliance.engine.http.http1 import make_headers
 from appliance.engine.http.http2 import StrictHttp2
 from appliance.engine.http.observer import Notices
 from appliance.engine.http.outgoing import values_of

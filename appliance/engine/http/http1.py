@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 
-from mitmproxy import http
 from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
@@ -18,6 +17,7 @@ from appliance.engine.http.body import BodyReader, make_reader
 from appliance.engine.http.faults import BadMessage, Fault, describe
 from appliance.engine.http.framing import BodyKind, Framing
 from appliance.engine.http.grammar import Field
+from appliance.engine.http.headers import make_headers
 from appliance.engine.http.observer import Notices
 from appliance.engine.http.outgoing import BodyWriter
 
@@ -25,13 +25,6 @@ type State = Callable[[events.Event], CommandGenerator[None]]
 
 JOIN_LIMIT = 64 * 1024
 """A body up to this size is sent in one piece with its head: a copy costs less than a second write."""
-
-
-def make_headers(fields: tuple[Field, ...]) -> http.Headers:
-    """Headers without the constructor's check of each item's type: our parser made them."""
-    headers = http.Headers.__new__(http.Headers)
-    headers.fields = fields
-    return headers
 
 
 class StrictHttp1(Http1Connection):

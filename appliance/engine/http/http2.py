@@ -21,8 +21,8 @@ from appliance.domain.reason import Reason
 from appliance.engine.http.faults import BadMessage, Fault, describe
 from appliance.engine.http.h2fields import parse_h2_trailers, writable
 from appliance.engine.http.h2meter import FrameMeter
+from appliance.engine.http.headers import make_headers
 from appliance.engine.http.hops import clean_trailers
-from appliance.engine.http.http1 import make_headers
 from appliance.engine.http.observer import Notices
 
 _TABLE_SIZE = 4096

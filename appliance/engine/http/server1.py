@@ -30,8 +30,9 @@ from appliance.engine.http.faults import CLIENT_REASONS, BadMessage, Fault, desc
 from appliance.engine.http.framing import NO_BODY, BodyKind, Framing
 from appliance.engine.http.grammar import Field
 from appliance.engine.http.head import RequestHead, parse_request_head
+from appliance.engine.http.headers import make_headers
 from appliance.engine.http.hops import REGENERATED_RESPONSE, clean_trailers, tokens
-from appliance.engine.http.http1 import StrictHttp1, make_headers
+from appliance.engine.http.http1 import StrictHttp1
 from appliance.engine.http.observer import Notices
 from appliance.engine.http.outgoing import BodyWriter, announced, field_lines, fixed, framing_fields, split_fields
 from appliance.engine.http.request_target import TargetForm

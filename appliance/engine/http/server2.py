@@ -27,8 +27,8 @@ from appliance.engine.http.grammar import Field
 from appliance.engine.http.h2fields import H2Request, parse_h2_request, writable
 from appliance.engine.http.h2meter import Clock, FrameMeter
 from appliance.engine.http.head import parse_response_head
+from appliance.engine.http.headers import make_headers
 from appliance.engine.http.hops import REGENERATED
-from appliance.engine.http.http1 import make_headers
 from appliance.engine.http.http2 import StrictHttp2
 from appliance.engine.http.observer import Notices, plain_error
 
