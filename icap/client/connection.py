@@ -208,7 +208,7 @@ class Connection(asyncio.Protocol):
     def _check_time(self) -> None:
         now = self._loop.time()
         if self._paused is not None:
-            self._timer = self._loop.call_at(now + self._stall, self._check_time)
+            self._timer = self._loop.call_at(now + min(self._stall, self._first_byte), self._check_time)
             return
         unsent = self._pending_write()
         if unsent < self._unsent:
@@ -226,7 +226,6 @@ class Connection(asyncio.Protocol):
 
     def _next_check(self, now: float, moving: bool) -> float:
         """Always later than ``now``: what is due now has been decided."""
-        if moving:
-            return min(self._deadline, self._progress + self._stall)
-        # it may begin to move, and then come to a stand again
-        return min(self._deadline, self._progress + self._first_byte, now + self._stall)
+        due = self._progress + (self._stall if moving else self._first_byte)
+        # it may begin to move, or come to a stand, right after this look
+        return min(self._deadline, due, now + min(self._stall, self._first_byte))

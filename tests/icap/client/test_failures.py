@@ -150,6 +150,23 @@ async def test_icp_05_a_server_that_stops_inside_its_answer_is_a_stall() -> None
         await service.close()
 
 
+@pytest.mark.parametrize("size", [5, 8 * 1024 * 1024])
+async def test_icp_05_silence_after_our_last_byte_has_a_time_of_its_own(size: int) -> None:
+    """ICAP-C37: whatever the other times are, and also when sending has taken a while."""
+
+    async def script(talk: Talk) -> None:
+        await talk.head()
+        await talk.body()
+        await talk.reader.read()
+
+    async with scripted(script) as peer:
+        service = IcapService(peer.uri, timeout=3600, tuning=Tuning(first_byte_timeout=0.2, stall_timeout=3600))
+        adapted = await service.adapt(download(bytes(size)))
+        await service.close()
+    assert told(adapted) == (Outcome.ERROR, "icap_timeout")
+    assert adapted.verdict.detail == "no answer within 0.2 s"
+
+
 async def test_a_scanner_may_think_longer_than_the_stall_time() -> None:
     async def script(talk: Talk) -> None:
         await talk.head()
