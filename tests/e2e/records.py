@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.running import Running, wait_until
+from tests.e2e.running import PATIENCE, Running, wait_until
 
 type Event = dict[str, Any]
 
@@ -49,7 +49,7 @@ def records(appliance: Running, containing: str = "", **wanted: Any) -> list[Eve
     ]
 
 
-def record(appliance: Running, containing: str = "", seconds: float = 15.0, **wanted: Any) -> Event:
+def record(appliance: Running, containing: str = "", seconds: float = PATIENCE, **wanted: Any) -> Event:
     """The only event that fits."""
     found = wait_until(lambda: records(appliance, containing, **wanted), seconds, f"a record of {containing} with {wanted}")
     assert len(found) == 1, found

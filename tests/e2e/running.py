@@ -20,9 +20,11 @@ from tests.ports import free_port
 ROOT = Path(__file__).parents[2]
 START = 90.0
 """Seconds for start-up on a busy machine."""
+PATIENCE = 60.0
+"""Seconds for what comes at once on a quiet machine."""
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 20.0, what: str = "") -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE, what: str = "") -> Any:
     """The first true value of ``condition``; an assertion error after ``seconds``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -68,7 +70,7 @@ class Running:
             found += [json.loads(line) for line in whole.splitlines() if line]
         return [event for event in found if all(event.get(key) == value for key, value in wanted.items())]
 
-    def event(self, seconds: float = 30.0, **wanted: Any) -> dict[str, Any]:
+    def event(self, seconds: float = PATIENCE, **wanted: Any) -> dict[str, Any]:
         """The newest event with these values, once there is one."""
         events: list[dict[str, Any]] = wait_until(lambda: self.events(**wanted), seconds, f"an event with {wanted}")
         return events[-1]
