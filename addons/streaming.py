@@ -14,6 +14,7 @@ from appliance.domain.errors import ScanError
 from appliance.domain.not_scanned import NotScanned
 from appliance.domain.notes import TaskNotes
 from appliance.domain.reason import Reason
+from appliance.domain.verdict import Outcome
 from appliance.engine.inspection import PLANS, Fate, Trickle
 from icap.client import Adapted, Body, Message, Room, Service
 
@@ -141,7 +142,8 @@ class Streamed:
     async def judge(self) -> None:
         adapted = await self._service.adapt(self._message()) if self.shown.error is None else None
         self._judged = True
-        self._settle(self, None if self.over is not None else adapted)
+        found = adapted is not None and adapted.verdict.outcome is Outcome.BLOCKED
+        self._settle(self, adapted if found or self.over is None else None)  # what was found counts, whatever came after it
 
     def passed(self, size: int) -> None:
         name = f"{self.side}_bytes"

@@ -1,5 +1,6 @@
 """Bodies that are scanned while they arrive: limits, what is kept back, and what a verdict does (C7, LIM-04)."""
 
+import asyncio
 import gzip
 from typing import Any
 
@@ -271,3 +272,27 @@ def test_lim_04_a_tenant_that_holds_much_leaves_room_to_another() -> None:
     plans[0].give_back(300)
     plans[1].give_back(75)
     assert room.memory_used == 0
+
+
+@pytest.mark.security
+@pytest.mark.parametrize("oversize", ["block", "bypass"])
+async def test_what_was_found_counts_although_the_body_broke_a_limit_just_then(oversize: str) -> None:
+    """security: a body that may pass unscanned above the limit must not take a find in its beginning along."""
+    answer = asyncio.Event()
+
+    class Finds(Reading):
+        async def adapt(self, message: Message) -> Adapted:
+            await answer.wait()
+            return Adapted(verdict("RESPMOD", Outcome.BLOCKED, Reason.MALWARE_FOUND, signature="Eicar", size=100))
+
+    made, _ = download(Finds(), oversize=oversize)
+    streamed = started(made)
+    streamed.feed(b"x" * 100)
+    judging = asyncio.create_task(streamed.judge())
+    await asyncio.sleep(0)
+    answer.set()
+    assert streamed.feed(b"y") == b"y"
+    await judging
+    notes = made.metadata["arcus.task"]
+    assert (streamed.fate, notes.reason, is_ours(made)) == (Fate.REPLACE, Reason.MALWARE_FOUND, True)
+    assert not notes.not_scanned
