@@ -11,6 +11,7 @@ from mitmproxy.http import HTTPFlow, Request, Response
 from addons.carry import Pages, answer, is_ours, mark_ours, task_of
 from addons.coding import DISGUISED, ask_for_whole, asks_for_part, disguised, narrow_accepted
 from addons.icap_message import replace_request, request_message, response_message, to_response
+from addons.messages import judge_websocket
 from addons.scan_route import choose, service_of
 from addons.scanning import (
     Scanning,
@@ -85,6 +86,9 @@ class Adapt:
         kind = media_type(flow.response)
         if flow.response.status_code == 101 and scanning.auditor.websocket == "block":
             self._stop(flow, notes, (Reason.NOT_SCANNABLE, "WebSocket"))
+        elif flow.response.status_code == 101 and scanning.auditor.websocket == "scan" and sampled(notes, scanning.auditor):
+            room = self._rooms[notes.conn.tenant or TenantId("")]
+            self._stop(flow, notes, judge_websocket(flow, notes, scanning, room, self._count))
         elif not route.use or not sampled(notes, scanning.auditor):
             pass_unscanned(notes, flow.response, *reason_of(route))
         elif has_no_end(kind, scanning.auditor):

@@ -7,6 +7,7 @@ from addons.carry import task_of
 from addons.scanning import Scanning
 from appliance.domain.notes import TaskNotes
 from icap.client import Adapted, Body, HttpHead, Identity, Message, encapsulate, parse_head
+from icap.client.message import Method
 
 
 def request_message(flow: HTTPFlow, scanning: Scanning, streamed: Body | None = None, *, plain: bool = False) -> Message:
@@ -24,6 +25,20 @@ def response_message(
     notes, body = task_of(flow), streamed or response.raw_content
     head = _response_head(response, -1 if plain else _length(body, response, scanning), plain=plain)
     return Message("RESPMOD", _request_head(flow, None), head, body, _who(notes, scanning), notes.task_id, _tenant(notes))
+
+
+def piece_message(flow: HTTPFlow, scanning: Scanning, data: bytes, kind: str, method: Method) -> Message:
+    """One message of a stream, shown as a request or a response of its own: ``data`` of the media type ``kind``."""
+    notes, host = task_of(flow), flow.request.pretty_host.encode("utf-8", "surrogateescape")
+    fields = ((b"Content-Type", kind.encode("latin-1", "replace")),)
+    url = flow.request.url.encode("utf-8", "surrogateescape")
+    asked = HttpHead((b"POST " if method == "REQMOD" else b"GET ") + url + b" HTTP/1.1", ((b"Host", host),))
+    who, tenant = _who(notes, scanning), _tenant(notes)
+    if method == "REQMOD":
+        head = encapsulate(HttpHead(asked.start_line, (*asked.fields, *fields)), len(data))
+        return Message("REQMOD", head, None, data, who, notes.task_id, tenant)
+    answered = encapsulate(HttpHead(b"HTTP/1.1 200 OK", fields), len(data))
+    return Message("RESPMOD", encapsulate(asked, None), answered, data, who, notes.task_id, tenant)
 
 
 def _tenant(notes: TaskNotes) -> str:

@@ -7,6 +7,7 @@ from addons.carry import conn_of, is_ours, known_task, task_of
 from addons.finish import Finish
 from appliance.domain.not_scanned import NotScanned
 from appliance.domain.reason import Reason
+from appliance.engine.messages import JUDGES
 
 
 class Record:
@@ -26,7 +27,8 @@ class Record:
             notes.status = flow.response.status_code
         if flow.websocket is not None:
             notes.kind = "websocket"
-            notes.not_scanned.append(NotScanned.WEBSOCKET.word)
+            if not _judged(flow):
+                notes.not_scanned.append(NotScanned.WEBSOCKET.word)
             return  # its end is ``websocket_end``
         notes.stage = "finished"
         self._finish.flow(flow, notes)
@@ -62,3 +64,8 @@ class Record:
             conn.failed_accept = flow.request.headers.get("accept", "")
             notes.status = notes.reason.status
         self._finish.flow(flow, notes)
+
+
+def _judged(flow: HTTPFlow) -> bool:
+    """Every message of both directions is."""
+    return all(judge in flow.metadata for judge in JUDGES.values())

@@ -124,13 +124,12 @@ def write_down(adapted: Adapted, notes: TaskNotes, size: int | None = None) -> S
             skip(notes, side, NotScanned.ENCRYPTED, detail=_inside(verdict))
         notes.scans.append(verdict)
         notes.step(f"icap_{verdict.method.lower()}", verdict.ms / 1000)
-    _weigh(adapted.verdict, notes, adapted.verdict.size if size is None else size)
+    weigh(adapted.verdict, notes, adapted.verdict.size if size is None else size, _side(adapted.verdict))
     return adapted.verdict
 
 
-def _weigh(verdict: ScanVerdict, notes: TaskNotes, size: int) -> None:
+def weigh(verdict: ScanVerdict, notes: TaskNotes, size: int, side: str) -> None:
     """Count the bytes by what became of them."""
-    side = _side(verdict)
     if verdict.outcome is Outcome.BYPASSED:
         skip(notes, side, NotScanned.SCAN_FAILED, size)
     elif verdict.outcome is Outcome.SKIPPED:

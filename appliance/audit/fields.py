@@ -118,7 +118,11 @@ DETAIL = (
         + ", ".join(f"`{each.word}`" for each in NotScanned)
         + ".",
     ),
-    Field("scanned_bytes", Kind.MAP, "Body bytes that a service judged, by `request` and `response`."),
+    Field(
+        "scanned_bytes",
+        Kind.MAP,
+        "Body bytes that a service judged, by `request` and `response`; of WebSockets, frames.",
+    ),
     Field("unscanned_bytes", Kind.MAP, "Body bytes that went on unjudged, by the words of `not_scanned`."),
     Field(
         "coverage",

@@ -62,8 +62,11 @@ class Auditor(Node):
     """Alternative services (Alt-Svc), by which servers send clients to QUIC or to other hosts. ``strip``: clients do not learn
     of them. ``clear``: they are told to forget those they know from elsewhere. ``inspected``: only those over TCP on the same
     host and port. ``pass``: as the server says, and clients may go around the appliance. HTTP/2's ALTSVC frames never pass."""
-    websocket: Literal["block", "bypass"] = "bypass"
-    """WebSocket messages are not scanned: refuse the upgrade, or relay and record it."""
+    websocket: Literal["block", "bypass", "scan"] = "bypass"
+    """WebSockets: refuse the upgrade, relay the messages unscanned and record that, or give each message to the service of its
+    direction (or to the one there is) before it goes on."""
+    max_message_size: Size = 1024 * 1024
+    """The largest WebSocket message that is held for its scan; above it ``oversize`` decides."""
     name_consistency: NameConsistency = NameConsistency()
     """When the names of one connection do not agree."""
     unknown_protocol: Literal["block", "bypass"] = "block"

@@ -118,14 +118,14 @@ def _divide(notes: TaskNotes, side: str, size: int) -> Iterator[tuple[Place, int
 def _rest(notes: TaskNotes, side: str, left: int, last: Place) -> Iterator[tuple[Place, int]]:
     """What did not go on unjudged. ``last``: where the bytes are that did."""
     scanned = notes.scanned_bytes.get(side, 0)
-    if any(each.outcome in _STOPPED for each in _verdicts(notes, side)):
-        yield (Bucket.BLOCKED, ""), left
-    elif notes.kind == "websocket":
+    if notes.kind == "websocket":  # a message that was stopped is in no counter: what is counted was relayed
         part = min(left, max(0, scanned))
         if part:
             yield (Bucket.SCANNED, ""), part
         if left > part:
             yield (Bucket.NOT_SCANNED, NotScanned.WEBSOCKET.word), left - part
+    elif any(each.outcome in _STOPPED for each in _verdicts(notes, side)):
+        yield (Bucket.BLOCKED, ""), left
     elif scanned:
         yield (Bucket.SCANNED, ""), left
     else:

@@ -31,6 +31,6 @@ class NotScanned(Enum):
     UNDECODABLE = "undecodable", "A content coding that the scanner does not undo, and `undecodable` is bypass."
     ENCRYPTED = "encrypted", "An archive or a document that only its reader can open; the scanner let it pass."
     PART = "part", "A part of a resource was scanned alone: a signature that lies across two parts is not found."
-    WEBSOCKET = "websocket", "WebSocket messages, and `websocket` is bypass."
+    WEBSOCKET = "websocket", "WebSocket messages that nobody judges: `websocket` is bypass, or a direction has no service."
     SPLICED = "spliced", "Never decrypted."
     UNJUDGED = "unjudged", "Sent before a verdict that never came, because the transfer ended first (`trickle`)."

@@ -114,6 +114,11 @@ class TaskStream(AdaptingStream):
         # Only now, as in the base class: bytes may follow at once.
         yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
 
+    def release(self) -> None:
+        super().release()
+        if isinstance(self.child_layer, WebSocketRelay):
+            self.child_layer.release()
+
     def state_done(self, _event: events.Event) -> CommandGenerator[None]:
         """What a server that was cut off had under way goes nowhere."""
         yield from ()

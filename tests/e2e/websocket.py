@@ -1,11 +1,14 @@
 """A WebSocket client and an echoing server, on sockets that are connected already."""
 
 import ssl
+from dataclasses import dataclass, field
 
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, RejectConnection, Request, TextMessage
+from wsproto.extensions import PerMessageDeflate
 
 from tests.e2e.sockets import Sock
+from tests.servers import EICAR
 
 
 def echo(sock: Sock) -> None:
@@ -26,15 +29,46 @@ def echo(sock: Sock) -> None:
                     return
 
 
-class Client:
-    """``status`` is the answer to the upgrade."""
+@dataclass
+class Talker:
+    """A server for ``origins.origin`` that packs messages where the client can; ``infect`` is answered with the test virus,
+    ``big`` with a large message, anything else with itself. ``got``: what arrived. ``codes``: of the close frames."""
 
-    def __init__(self, sock: Sock, host: str, path: str = "/ws") -> None:
+    got: list[str | bytes] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)
+
+    def __call__(self, sock: Sock) -> None:
+        server, message = WSConnection(ConnectionType.SERVER), ""
+        while data := sock.recv(65536):
+            server.receive_data(data)
+            for event in server.events():
+                match event:
+                    case Request():
+                        sock.sendall(server.send(AcceptConnection(extensions=[PerMessageDeflate()])))
+                    case TextMessage(data=text, message_finished=done):
+                        message += text
+                        if done:
+                            self.got.append(message)
+                            sock.sendall(server.send(TextMessage(_answers.get(message, message))))
+                            message = ""
+                    case CloseConnection(code=code):
+                        self.codes.append(code)
+                        return
+
+
+_answers = {"infect": EICAR.decode(), "big": "large " * 60_000}
+
+
+class Client:
+    """``status`` is the answer to the upgrade; ``code`` of the close frame, when there was one."""
+
+    def __init__(self, sock: Sock, host: str, path: str = "/ws", *, deflate: bool = False) -> None:
         self.sock = sock
         self.sock.settimeout(15)
         self._connection = WSConnection(ConnectionType.CLIENT)
         self._events: list[object] = []
-        self._send(Request(host=host, target=path))
+        self.code: int | None = None
+        self._send(Request(host=host, target=path, extensions=[PerMessageDeflate()] if deflate else []))
         first = self._next()
         self.status = 101 if isinstance(first, AcceptConnection) else getattr(first, "status_code", 0)
         self.rejected = isinstance(first, RejectConnection)
@@ -66,6 +100,9 @@ class Client:
                         return found
                 case Ping():
                     continue
+                case CloseConnection(code=code):
+                    self.code = code
+                    return None
                 case _:
                     return None
 
