@@ -14,10 +14,12 @@ from addons.finish import Finish
 from addons.record import Record
 from addons.trusting import Trusting
 from appliance.domain.clock import SystemClock
+from appliance.domain.coverage import coverage
 from appliance.domain.facts import HelloFacts
 from appliance.domain.notes import EscapeNotes, TaskNotes, TlsNotes
 from appliance.domain.reason import Reason
 from appliance.domain.target import Target
+from appliance.engine.websocket import OCTETS
 from tests.addons.flows import answered, conn, flow, page, task
 
 
@@ -77,6 +79,31 @@ def test_steps_are_milliseconds_and_the_connection_belongs_to_the_first_request(
     second.conn.requests = 2
     log.record.response(later)
     assert not {"connect", "client_tls"} & set(second.steps)
+
+
+def test_d3_what_a_websocket_relayed_is_counted_once_even_when_the_record_is_written_later(log: Log) -> None:
+    made, notes = exchange(log)
+    made.websocket = WebSocketData()
+    log.record.response(made)
+    made.metadata[OCTETS] = [7, 9]
+    finish = Finish(_full, log.counted.append)
+    with pytest.raises(OSError, match="no room"):
+        finish.flow(made, notes)
+    log.record.websocket_end(made)
+    assert log.written == [notes]
+    assert (notes.request_bytes, notes.response_bytes) == (5 + 7, 3 + 9)
+    assert coverage(notes) == {"request: not_scanned websocket": 12, "response: not_scanned websocket": 12}
+
+
+def _full(_: TaskNotes) -> None:
+    raise OSError("no room")
+
+
+def test_d3_an_answer_of_ours_is_in_the_bucket_for_those(log: Log) -> None:
+    made, notes = exchange(log)
+    mark_ours(made)
+    log.record.response(made)
+    assert coverage(notes)["response: own"] == 3
 
 
 def test_a_page_of_ours_is_not_the_server_s_status(log: Log) -> None:
