@@ -52,7 +52,8 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         stack.callback(subprocess.run, ["umount", "--lazy", str(spool)], check=True)
         web = stack.enter_context(webserver(tmp_path))
         icap = {"listen": {"address": f"127.0.0.1:{free_port()}"}, "scanner": {"type": "clamd", "tcp": "127.0.0.1:9"}}
-        made = auditor("inspect", web, f"icap://{icap['listen']['address']}/echo")  # holds bodies, needs no scanner
+        # holds bodies, finds nothing and needs no scanner
+        made = auditor("inspect", web, f"icap://{icap['listen']['address']}/echo", icap_health=None)
         made["tls_interception"]["splice"] = ["spliced.test"]
         config = base_config(tmp_path / "state", auditor=[made], icap_server=icap)
         config["resolver"][0]["hosts"]["spliced.test"] = ["127.0.0.1"]
