@@ -4,6 +4,7 @@ A small body is held for its scan, a large one is scanned as it arrives (``addon
 When a scan fails, the tenant's configuration says whether the message is blocked or passed, and the record says which.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from mitmproxy.http import HTTPFlow, Request, Response
@@ -12,6 +13,7 @@ from addons.carry import Pages, answer, is_ours, mark_ours, task_of
 from addons.coding import DISGUISED, ask_for_whole, asks_for_part, disguised, narrow_accepted
 from addons.icap_message import replace_request, request_message, response_message, to_response
 from addons.messages import judge_websocket
+from addons.quarantining import Quarantine, put_away
 from addons.scan_route import choose, service_of
 from addons.scanning import (
     Scanning,
@@ -38,11 +40,18 @@ from icap.client import Adapted, Body, Room, Service
 
 
 class Adapt:
-    """``room``: what all bodies that wait for their scan may take; no tenant can take all of it from the others."""
+    """``room``: what all bodies that wait for their scan may take; no tenant can take all of it from the others.
+    ``quarantine``: where infected ones go, if anywhere."""
 
     def __init__(
-        self, scanning: Mapping[TenantId, Scanning], page: Pages, count: Callable[[ScanVerdict], None], room: Room | None = None
+        self,
+        scanning: Mapping[TenantId, Scanning],
+        page: Pages,
+        count: Callable[[ScanVerdict], None],
+        room: Room | None = None,
+        quarantine: Quarantine | None = None,
     ) -> None:
+        self._quarantine = quarantine
         room = room if room is not None else Room()
         self._rooms = {tenant: room.part() if len(scanning) > 1 else room for tenant in scanning}
         self._scanning = scanning
@@ -155,9 +164,11 @@ class Adapt:
             self._deliver(flow, notes, adapted)  # the service answers the request itself (RFC 3507 section 4.8.2)
             notes.conn.events.append("icap_request_satisfied")
 
-    def _judged(self, flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, adapted: Adapted, size: int | None = None) -> bool:
+    def _judged(
+        self, flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, adapted: Adapted, streamed: Streamed | None = None
+    ) -> bool:
         """Write the verdict down. True: the message was stopped, and a page is in place."""
-        verdict = self._write_down(adapted, notes, size)
+        verdict = self._write_down(flow, adapted, notes, streamed)
         if verdict.outcome is Outcome.BLOCKED and adapted.head and scanning.auditor.icap_block_page == "service":
             notes.fail(verdict.reason, verdict.signature or verdict.detail)
             self._deliver(flow, notes, adapted)
@@ -165,10 +176,13 @@ class Adapt:
         stopped = verdict.outcome in (Outcome.BLOCKED, Outcome.ERROR)
         return stopped and self._stop(flow, notes, (verdict.reason, verdict.signature or verdict.detail))
 
-    def _write_down(self, adapted: Adapted, notes: TaskNotes, size: int | None = None) -> ScanVerdict:
+    def _write_down(self, flow: HTTPFlow, adapted: Adapted, notes: TaskNotes, streamed: Streamed | None) -> ScanVerdict:
         for each in adapted.verdicts:
             self._count(each)
-        return write_down(adapted, notes, size)
+        verdict = write_down(adapted, notes, streamed.transferred if streamed is not None else None)
+        if self._quarantine is not None:
+            put_away(self._quarantine, flow, notes, verdict, streamed, time.time())
+        return verdict
 
     def _settle(self, streamed: Streamed, adapted: Adapted | None) -> None:
         """The verdict on a body that was scanned as it arrived."""
@@ -177,7 +191,7 @@ class Adapt:
             self._over(streamed)
         elif streamed.started:
             self._late(streamed, adapted)
-        elif self._judged(flow, notes, scanning, adapted, streamed.transferred):
+        elif self._judged(flow, notes, scanning, adapted, streamed):
             streamed.fate = Fate.REPLACE
         elif adapted.kind != "unmodified":
             self._exchange(flow, notes, adapted)
@@ -199,7 +213,7 @@ class Adapt:
 
     def _late(self, streamed: Streamed, adapted: Adapted) -> None:
         """Some of the body is with the client: it gets the rest as it is, or none of it."""
-        verdict = self._write_down(adapted, streamed.notes, streamed.transferred)
+        verdict = self._write_down(streamed.flow, adapted, streamed.notes, streamed)
         if verdict.outcome in (Outcome.BLOCKED, Outcome.ERROR):
             streamed.stop(verdict.reason, verdict.signature or verdict.detail)
         elif adapted.kind != "unmodified":

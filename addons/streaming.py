@@ -167,6 +167,11 @@ class Streamed:
         return self.body.size if self._decoder is not None else None
 
     @property
+    def whole(self) -> bool:
+        """``body`` is all of it."""
+        return self.body.ended and self._unscanned_from is None
+
+    @property
     def may_pass(self) -> bool:
         """Whether what broke a limit goes on without a verdict."""
         auditor = self.auditor

@@ -20,6 +20,7 @@ from appliance.app.learning import Learning
 from appliance.app.parts import departure, worker_count
 from appliance.app.paths import StatePaths
 from appliance.app.portal import households
+from appliance.app.quarantine import QuarantineRetention, desk
 from appliance.app.readiness import ReadinessKeeper
 from appliance.audit.drain import Drain
 from appliance.audit.feed import FeedStats
@@ -65,7 +66,8 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
 
 async def _serve(process: "_Process", sockets: list[socket.socket], leave: Departure) -> None:
     server = _Server(_settings(process.application()))
-    works = (process.beat.run(leave.handed_over), process.retain(), process.learning.run(), process.readiness.run())
+    runs = (process.learning.run(), process.readiness.run(), process.quarantine.run())
+    works = (process.beat.run(leave.handed_over), process.retain(), *runs)
     helpers = [asyncio.create_task(work) for work in works]
     serving, stopping = asyncio.create_task(server.serve(sockets=sockets)), asyncio.create_task(leave.begun.wait())
     try:
@@ -111,6 +113,7 @@ class _Process:
         self._store = SqliteStore(config.audit.store.path or paths.audit_db)
         self.learning = Learning(config, self._store, paths)
         self.readiness = ReadinessKeeper(config, self._store, SystemClock())
+        self.quarantine = QuarantineRetention(config, self._metrics, SystemClock())
         self._drain = Drain(paths.spool, [*self._sinks(), *self.learning.sinks(), *self.readiness.sinks()])
         self._counted: dict[str, FeedStats] = {}
         self._ended = threading.Event()
@@ -144,6 +147,7 @@ class _Process:
                 portal=PortalNames.of(config.portal).name,
                 households={str(key): home for key, home in households(config, offered).items()},
                 exclusions=self.learning.desk,
+                quarantine=desk(config, SystemClock()),
                 readiness=self.readiness.of,
                 coverage=CoverageLedger(self._store).report,
             )
@@ -159,6 +163,7 @@ class _Process:
         """For the heartbeat: the sinks' counters and states, and everyone's health as gauges."""
         ca_watch.sample(self.config, SystemClock(), self._metrics, health)
         self.readiness.sample(self._metrics, health)
+        self.quarantine.sample(health)
         for name, stats in self._drain.stats().items():
             self._count(name, stats)
             health.set(f"audit_{name}", State.OK if stats.healthy else State.UNHEALTHY, stats.last_error)

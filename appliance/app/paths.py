@@ -52,6 +52,15 @@ class StatePaths:
         return self.root / "bodies"
 
     @property
+    def quarantine(self) -> Path:
+        """Infected bodies, encrypted, in a folder for each tenant."""
+        return self.root / "quarantine"
+
+    @property
+    def quarantine_keys(self) -> Path:
+        return self.root / "keys" / "quarantine"
+
+    @property
     def run(self) -> Path:
         return self.root / "run"
 

@@ -17,6 +17,7 @@ from appliance import sources
 from appliance.app import untrusted
 from appliance.app.parts import authorities
 from appliance.app.paths import StatePaths
+from appliance.app.quarantine_keys import make_keys as make_quarantine_keys
 from appliance.app.soundness import examine
 from appliance.config.load import Loaded, load
 from appliance.config.places import located
@@ -38,6 +39,10 @@ def make_keys(config: AppConfig, paths: StatePaths) -> None:
         except OSError as error:
             raise ConfigError([Problem(f"cannot be made: {error.strerror}", file=str(paths.leaf_cache_key))]) from error
         sealing.load(paths.leaf_cache_key)
+    try:
+        make_quarantine_keys(config)
+    except OSError as error:
+        raise ConfigError([Problem(f"cannot be made: {error.strerror}", file=str(paths.quarantine_keys))]) from error
 
 
 def digest(loaded: Loaded) -> str:

@@ -34,6 +34,7 @@ from appliance.app.parts import departure, own_listeners, worker_count
 from appliance.app.paths import StatePaths
 from appliance.app.portal import site
 from appliance.app.publishing import Publisher, portal_route
+from appliance.app.quarantine import keeper
 from appliance.app.ready_clients import ReadyClients
 from appliance.app.scanners import Scanners
 from appliance.app.sessions import Sessions
@@ -132,6 +133,7 @@ class _Build:
         self.verdicts = Verdicts(config.verdict_cache, self.metrics, self.clock, leaves.verdicts())
         self.scanners = Scanners(config, self.lists, self.traffic.icap_event, place, self.verdicts)
         self.upstream = Upstream(config, rotation.own(leaves.authorities, beside), self.clock)
+        self.quarantine = keeper(config, self.metrics)
         self.grants = self.upstream.grants()
         self.warnings = self.upstream.warnings(self.grants)
         tenants = {TenantId(tenant.tenant_id): tenant for tenant in config.tenant}
@@ -227,7 +229,7 @@ class _Build:
             Access(self.gate, self.pages),
             Consistency(self.gate, self.ways.resolve, self.pages),
             Parent(self.pages),
-            Adapt(self.scanners.by_tenant, self.pages, self.traffic.scan, self.room),
+            Adapt(self.scanners.by_tenant, self.pages, self.traffic.scan, self.room, self.quarantine),
             Headers(self._per_tenant(lambda auditor: auditor.alt_svc)),
             UpstreamTls(
                 self.trusts,
@@ -284,6 +286,7 @@ class _Build:
 
     async def close(self) -> None:
         self.survey.close()
+        await self.quarantine.close()
         await self.scanners.close()
         await self.verdicts.close()
         await self.leaves.close()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from appliance.domain.not_scanned import NotScanned
+from appliance.domain.quarantine import Keeping
 from appliance.domain.tls_failure import TlsFailure
 
 
@@ -130,6 +131,13 @@ DETAIL = (
         "`bytes_received` and `bytes_sent` by what became of them, each `DIRECTION: BUCKET WHY`, in the words of "
         "[coverage.md](coverage.md). Their sum is that of the two.",
     ),
+    Field(
+        "quarantine",
+        _TEXT,
+        "Id of the infected body in the tenant's quarantine, or `not kept: WORD`: "
+        + ", ".join(f"`{each.value}`" for each in Keeping if each not in (Keeping.KEPT, Keeping.AGAIN, Keeping.FULL))
+        + ". When writing fails later, an event of `kind: decision` says so.",
+    ),
     Field("steps", Kind.MAP, "Milliseconds by step, an object."),
 )
 
@@ -233,10 +241,17 @@ SCANS = tuple(
 )
 
 ACT = (
-    Field("act.on", _TEXT, "What was acted on, in events of `kind: decision`: exclusion or ca."),
-    Field("act.subject", _TEXT, "Which one: the exclusion's id, the CA's name."),
-    Field("act.verb", _TEXT, "What was done: approved, rejected, removed, extended, added; rotated, switched, revoked, ..."),
-    Field("act.by", _TEXT, "Who: a person, or `policy`, `retest`, `expiry` for what the appliance did by itself."),
+    Field("act.on", _TEXT, "What was acted on, in events of `kind: decision`: exclusion, ca or quarantine."),
+    Field("act.subject", _TEXT, "Which one: the exclusion's id, the CA's name, the id of a quarantined body."),
+    Field(
+        "act.verb",
+        _TEXT,
+        "What was done: approved, rejected, removed, extended, added; rotated, switched, revoked; released, deleted, expired, "
+        "displaced, ...",
+    ),
+    Field(
+        "act.by", _TEXT, "Who: a person, or `policy`, `retest`, `expiry`, `quarantine` for what the appliance did by itself."
+    ),
     Field("act.via", _TEXT, "By which door: web, command line, appliance. `source_ip` has the address, where there is one."),
     Field("act.note", _TEXT, "The reason that was given, or a detail."),
     Field("act.fingerprint", _TEXT, "The program that an exclusion is for; absent for every client."),

@@ -8,7 +8,23 @@ from typing import Any
 
 import typer
 
-from appliance.cli import audit, ca, check, coverage, demo, doctor, exclusion, explain, icap, redis, reload, run, user, version
+from appliance.cli import (
+    audit,
+    ca,
+    check,
+    coverage,
+    demo,
+    doctor,
+    exclusion,
+    explain,
+    icap,
+    quarantine,
+    redis,
+    reload,
+    run,
+    user,
+    version,
+)
 from appliance.cli.output import FAILED, OK, CliError, Group
 from appliance.domain.errors import ArcusError, ConfigError
 
@@ -27,7 +43,7 @@ app = typer.Typer(
 )
 for module in (run, reload, check, explain, doctor, coverage, version):
     module.register(app)
-for group in (ca, icap, redis, user, audit, exclusion, demo):
+for group in (ca, icap, redis, user, audit, exclusion, quarantine, demo):
     app.add_typer(group.app)
 
 

@@ -14,6 +14,7 @@ from appliance.config.files import check_files
 from appliance.config.icap_graph import check_icap
 from appliance.config.messages import told
 from appliance.config.pkcs11_check import check_pkcs11
+from appliance.config.quarantine_check import check_quarantine
 from appliance.config.redis_check import check_redis
 from appliance.config.references import check_references
 from appliance.config.root import AppConfig
@@ -80,6 +81,7 @@ _CHECKS = (
     check_files,
     check_pkcs11,
     check_redis,
+    check_quarantine,
     check_client_tls,
     give_advice,
 )

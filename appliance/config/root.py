@@ -15,6 +15,7 @@ from appliance.config.icap_server import IcapServer
 from appliance.config.icap_service import IcapService
 from appliance.config.icap_set import IcapSet
 from appliance.config.portal import Portal
+from appliance.config.quarantine import Quarantine
 from appliance.config.redis import Redis
 from appliance.config.reloading import Reload
 from appliance.config.resolver import Resolver
@@ -147,5 +148,7 @@ class AppConfig(Node):
     """Where audit records go."""
     verdict_cache: VerdictCache = VerdictCache()
     """Verdicts of scans are kept."""
+    quarantine: Quarantine = Quarantine()
+    """Infected bodies are kept for analysts; absent: none are."""
     demo_origin: DemoOrigin | None = None
     """A test origin; absent: none is started."""

@@ -17,6 +17,7 @@ from appliance.web.exclusions import ExclusionPages
 from appliance.web.guard import KnownHost, SafeHeaders, SameOrigin
 from appliance.web.install import InstallPages
 from appliance.web.login import START, LoginPages
+from appliance.web.quarantine import QuarantinePages
 from appliance.web.readiness import ReadinessPages
 from appliance.web.revocation import RevocationPages
 from appliance.web.services import Services
@@ -79,6 +80,7 @@ def routes(services: Services, answers: Answers, sessions: Sessions, audit: Audi
         Route("/ca/{file}", tenants.certificate),
         *_exclusions(services, answers),
         *_coverage(services, answers),
+        *_quarantine(services, answers),
         Route("/api/v1/audit", audit.list_json),
         Route("/api/v1/audit/{event_id}", audit.event_json),
         Route("/api/v1/tenants", tenants.list_json),
@@ -117,6 +119,24 @@ def _coverage(services: Services, answers: Answers) -> list[Route]:
         Route("/coverage", pages.page),
         Route("/coverage.json", pages.json),
         Route("/api/v1/coverage", pages.json),
+    ]
+
+
+def _quarantine(services: Services, answers: Answers) -> list[Route]:
+    if services.quarantine is None:
+        return []
+    pages = QuarantinePages(services.quarantine, answers)
+    return [
+        Route("/quarantine", pages.list_page),
+        Route("/quarantine.json", pages.list_json),
+        Route("/quarantine/{tenant}/{id}.json", pages.one_json),
+        Route("/quarantine/{tenant}/{id}", pages.one_page),
+        Route("/quarantine/{tenant}/{id}/release", pages.release, methods=["POST"]),
+        Route("/quarantine/{tenant}/{id}/delete", pages.delete, methods=["POST"]),
+        Route("/api/v1/quarantine", pages.list_json),
+        Route("/api/v1/quarantine/{tenant}/{id}", pages.one_json),
+        Route("/api/v1/quarantine/{tenant}/{id}/release", pages.release, methods=["POST"]),
+        Route("/api/v1/quarantine/{tenant}/{id}/delete", pages.delete, methods=["POST"]),
     ]
 
 

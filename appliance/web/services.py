@@ -12,6 +12,7 @@ from appliance.domain.readiness import Readiness
 from appliance.portal.files import Household
 from appliance.telemetry.health import Health
 from appliance.web.exclusions import ExclusionDesk
+from appliance.web.quarantine import Quarantine
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Services:
     workers: tuple[str, ...] = ()
     revocations: Revocations | None = None
     exclusions: ExclusionDesk | None = None
+    quarantine: Quarantine | None = None
     readiness: Callable[[str], Readiness | None] = lambda _: None
     """By the name of a CA: who accepts the one that will follow; None when none does. May block; raises StoreError."""
     coverage: Ledger | None = None

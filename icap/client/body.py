@@ -5,6 +5,7 @@ late, or again (a retry), gets the same bytes. It lies in memory up to its budge
 """
 
 import asyncio
+import io
 import os
 import sys
 import tempfile
@@ -136,6 +137,15 @@ class Body:
     async def complete(self) -> int:
         """Wait for the end; returns the size. Raises what the body was aborted with."""
         return await self.available(sys.maxsize)
+
+    def copy(self) -> BinaryIO:
+        """Its bytes, for another thread and for after ``close``: a copy of what is in memory, a second handle of the file. Call
+        it when the body has ended; the copy is the caller's to close. Raises OSError."""
+        if self._file is None:
+            return io.BytesIO(bytes(self._memory))
+        handle = os.fdopen(os.dup(self._file.fileno()), "rb")
+        handle.seek(0)  # shared with ``_file``, which nobody writes any more and which is read by offset
+        return handle
 
     def another(self) -> "Body":
         """An empty body on the same budget."""

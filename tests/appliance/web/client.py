@@ -1,5 +1,6 @@
 """A browser without a network: requests go straight into the application, cookies are kept."""
 
+import asyncio
 import json
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
@@ -66,7 +67,10 @@ class Client:
         bodies = iter([{"type": "http.request", "body": body, "more_body": False}])
 
         async def receive() -> Message:
-            return next(bodies, {"type": "http.disconnect"})
+            for message in bodies:
+                return message
+            await asyncio.Event().wait()  # the client stays until it has the whole answer
+            raise AssertionError
 
         async def send(message: Message) -> None:
             sent.append(message)

@@ -35,6 +35,7 @@ from appliance.web.services import CaCertificate, HostNames, Services, TenantCar
 from appliance.web.sessions import Sessions
 from certs.revocation_answers import HttpAnswer
 from tests.appliance.audit.samples import START, full_task
+from tests.appliance.quarantine.place import Place
 from tests.appliance.web.client import Client
 
 
@@ -119,6 +120,7 @@ def stage(folder: Path, hosts: HostNames | None = None) -> Iterator[Stage]:
         },
         portal="arcus.internal", households={"acme": Household(TenantId("acme"), "Acme <Corp>", lambda: (ANCHOR,))},
         exclusions=Desk(Book(ExclusionStore(store), {"acme": TenantRules(Learning(), _veto)}, clock)),
+        quarantine=Place(folder / "held").desk,
         coverage=CoverageLedger(store).report, workers=("worker-0", "worker-1"), draining=lambda: made.draining, clock=clock,
     )  # fmt: skip
     made = Stage(store, plain, services, clock)

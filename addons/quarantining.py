@@ -1,0 +1,76 @@
+"""An infected body, as it was transferred, on its way into the tenant's quarantine."""
+
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from typing import BinaryIO, Protocol
+
+from mitmproxy.http import HTTPFlow, Request, Response
+
+from addons.streaming import Streamed
+from appliance.domain.notes import TaskNotes
+from appliance.domain.quarantine import Item, Keeping
+from appliance.domain.reason import Reason
+from appliance.domain.text import printable
+from appliance.domain.verdict import Outcome, ScanVerdict
+
+_LINE = 300
+
+
+class Quarantine(Protocol):
+    """See ``appliance.quarantine.keeper``."""
+
+    def take(self, tenant: str, size: int, make: Callable[[], tuple[Item, BinaryIO]]) -> str: ...
+    def refuse(self, tenant: str, why: Keeping) -> str: ...
+
+
+def put_away(
+    quarantine: Quarantine, flow: HTTPFlow, notes: TaskNotes, verdict: ScanVerdict, streamed: Streamed | None, now: float
+) -> None:
+    """Keep the body that a verdict calls infected, and say in the notes under which id, or why not. Call it while the flow
+    still has it."""
+    if verdict.outcome is not Outcome.BLOCKED or verdict.reason is not Reason.MALWARE_FOUND:
+        return
+    found = Item("", str(notes.conn.tenant or ""), now)
+    if streamed is None:
+        body = _held(flow, verdict)
+
+        def make() -> tuple[Item, BinaryIO]:
+            return _item(found, flow, notes, verdict, hashlib.sha256(body).hexdigest(), len(body)), io.BytesIO(body)
+
+        notes.quarantine = quarantine.take(found.tenant, len(body), make)
+    elif streamed.whole:
+        whole = streamed.body
+
+        def copy() -> tuple[Item, BinaryIO]:
+            return _item(found, flow, notes, verdict, whole.sha256, whole.size), whole.copy()
+
+        notes.quarantine = quarantine.take(found.tenant, whole.size, copy)
+    else:
+        notes.quarantine = quarantine.refuse(found.tenant, Keeping.INCOMPLETE)
+
+
+def _message(flow: HTTPFlow, verdict: ScanVerdict) -> Request | Response | None:
+    return flow.request if verdict.method == "REQMOD" else flow.response
+
+
+def _held(flow: HTTPFlow, verdict: ScanVerdict) -> bytes:
+    message = _message(flow, verdict)
+    return (message.raw_content if message is not None else None) or b""
+
+
+def _item(found: Item, flow: HTTPFlow, notes: TaskNotes, verdict: ScanVerdict, sha256: str, size: int) -> Item:
+    message, user = _message(flow, verdict), notes.conn.user
+    return replace(
+        found,
+        task=notes.task_id,
+        host=notes.target.host if notes.target else "",
+        sha256=sha256,
+        size=size,
+        signature=printable(verdict.signature, _LINE),
+        user=printable(user.name, _LINE) if user else "",
+        client=notes.conn.client.ip,
+        side="request" if verdict.method == "REQMOD" else "response",
+        coding=printable(message.headers.get("content-encoding", ""), _LINE) if message is not None else "",
+    )
