@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from appliance.cli.acting import actor
-from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json, print_table
+from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, group, load_config, print_json, print_table
 from appliance.domain.quarantine import Item, QuarantineError
 
 if TYPE_CHECKING:
     from appliance.quarantine.desk import QuarantineDesk
     from appliance.quarantine.sealed_file import SealedFile
 
-app = typer.Typer(name="quarantine", help="Infected bodies that were kept.", no_args_is_help=True, rich_markup_mode=None)
+app = group("quarantine", "Infected bodies that were kept.")
 
 HEADINGS = ("ID", "TENANT", "FOUND", "HOST", "SIGNATURE", "SIZE", "TIMES")
 
