@@ -55,7 +55,7 @@ LAYOUT: dict[str, tuple[str, ...]] = {
     ),
     "Connection": (
         "id", "conn_id", "conn_started_at", "conn_requests", "conn_bytes_received", "conn_bytes_sent", "not_scanned",
-        "scanned_bytes", "unscanned_bytes", "coverage",
+        "scanned_bytes", "unscanned_bytes", "quarantine", "coverage",
     ),
 }  # fmt: skip
 SCAN = (
