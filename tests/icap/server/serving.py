@@ -106,6 +106,8 @@ async def serving(
         yield Running(server, listener.getsockname()[1], ledger)
     finally:
         await server.stop(grace=1.0)
+        if scanner is not None:
+            await scanner.close()
 
 
 @dataclass(frozen=True)
