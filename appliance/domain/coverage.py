@@ -7,7 +7,6 @@ sum is the counter, whatever else the notes say.
 """
 
 from collections.abc import Iterator, Mapping
-from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
@@ -16,21 +15,13 @@ from appliance.domain.not_scanned import NotScanned
 from appliance.domain.notes import TaskNotes
 from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome, ScanVerdict
+from appliance.domain.words import Word
 
 REQUEST, RESPONSE = "request", "response"
 
 
-class Bucket(Enum):
+class Bucket(Word):
     """Where bytes can be. The word is the value; it stands in audit records, metrics and the ledger."""
-
-    word: str
-    text: str
-
-    def __new__(cls, word: str, text: str) -> "Bucket":
-        member = object.__new__(cls)
-        member._value_ = word
-        member.word, member.text = word, text
-        return member
 
     SCANNED = "scanned", "Decrypted, and judged by a service."
     NOT_SCANNED = "not_scanned", "Decrypted, and passed unjudged; the word of `not_scanned` says why."

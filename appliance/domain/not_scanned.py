@@ -1,19 +1,10 @@
 """Why bytes went past the scanner: every way there is, one word each."""
 
-from enum import Enum
+from appliance.domain.words import Word
 
 
-class NotScanned(Enum):
+class NotScanned(Word):
     """The word is the value; it stands in audit records and metrics."""
-
-    word: str
-    text: str
-
-    def __new__(cls, word: str, text: str) -> "NotScanned":
-        member = object.__new__(cls)
-        member._value_ = word
-        member.word, member.text = word, text
-        return member
 
     NO_SERVICE = "no_service", "The tenant has no service for this direction."
     RULE = "rule", "A rule of the auditor with `use: none`; its name follows."

@@ -5,26 +5,18 @@ The category follows from who failed, the reason word, and the text that the TLS
 
 import re
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 from appliance.domain.notes import ConnNotes, TaskNotes, TlsNotes
 from appliance.domain.reason import Reason
+from appliance.domain.words import Word
 
 QUICK: Final = 2.0
 """Seconds after its handshake within which a client that leaves without a word has most likely refused our certificate."""
 
 
-class TlsFailure(Enum):
+class TlsFailure(Word):
     """The value is the word in records and metrics."""
-
-    text: str
-
-    def __new__(cls, word: str, text: str) -> "TlsFailure":
-        member = object.__new__(cls)
-        member._value_ = word
-        member.text = text
-        return member
 
     CERTIFICATE = "certificate", "The server's certificate did not pass verification, or could not be read."
     CIPHER = "cipher", "No cipher suite, group, signature algorithm or key size that both sides take."
