@@ -66,7 +66,7 @@ class Adapt:
         route = choose(flow, scanning, "request")
         if not route.use or not sampled(notes, scanning.auditor):
             pass_unscanned(notes, flow.request, *reason_of(route))
-        elif has_no_end(kind := media_type(flow.request), scanning.auditor):
+        elif scanning.auditor.event_stream == "bypass" and has_no_end(kind := media_type(flow.request), scanning.auditor):
             endless(notes, scanning.auditor, flow.request, kind)
         elif (
             not self._settlement.stop(flow, notes, refused(flow, notes, scanning.auditor, flow.request))

@@ -12,6 +12,7 @@ from appliance.config.auditor import Auditor
 from appliance.domain.notes import EscapeNotes
 from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome, ScanVerdict
+from appliance.engine.inspection import PLANS
 from appliance.policy.scan_rules import Direction, ScanRules
 from icap.client import Adapted, FailPolicy, Message, Room
 from tests.addons.flows import ALICE, A, answered, conn, flow, page, task
@@ -263,6 +264,18 @@ async def test_a_stream_of_grpc_that_may_pass_flows_in_both_directions() -> None
     place.adapt.requestheaders(made)
     assert callable(made.request.stream)
     assert notes.not_scanned == ["request: streamed"]
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "multipart/x-mixed-replace", "application/grpc"])
+async def test_lim_04_an_upload_is_held_within_the_limits_whatever_it_calls_itself(kind: str) -> None:
+    """Without a plan nothing would bound what is held of it."""
+    place = Place(Service())
+    made = flow("POST", headers={"Content-Type": kind})
+    notes = task(made)
+    place.adapt.requestheaders(made)
+    assert PLANS[True] in made.metadata
+    assert not made.request.stream
+    assert notes.not_scanned == []
 
 
 @pytest.mark.parametrize("narrow", [True, False])
