@@ -21,6 +21,7 @@ from certs.cache import LeafCache
 from certs.issued import Issued
 from certs.mint import Mint, Seat
 from certs.profile import LeafProfile
+from certs.scope import Scope
 from certs.signing.leaf_desk import LeafDesk, leaf_question, read_leaf
 
 HOSTS = 100_000
@@ -34,8 +35,8 @@ class _Signer:
     def __init__(self, desk: LeafDesk) -> None:
         self._desk = desk
 
-    async def leaf(self, authority: str, profile: LeafProfile) -> Issued:
-        return read_leaf(await self._desk.answer(leaf_question(authority, profile)))
+    async def leaf(self, scope: Scope, profile: LeafProfile) -> Issued:
+        return read_leaf(await self._desk.answer(leaf_question(scope, profile)))
 
 
 def run(folder: Path, hosts: int = HOSTS) -> Result:

@@ -1,7 +1,7 @@
 """Leaves in memory: bounded, with an end, and asked for once however many clients want them at the same time.
 
-One cache belongs to one authority, so no tenant is ever answered with another tenant's leaf, and a new authority
-starts with an empty cache.
+One cache belongs to one tenant under one authority, so no tenant is ever answered with another tenant's leaf, and a new
+authority starts with an empty cache.
 """
 
 import asyncio
@@ -22,6 +22,8 @@ from certs.issued import Issued
 from certs.leaf import LeafKey
 from certs.mint import Mint, Seat
 from certs.profile import LeafProfile
+from certs.room import Room
+from certs.scope import Scope
 from certs.server_context import LeafContext
 from certs.signer import Signer
 from certs.withdrawn import Withdrawn
@@ -69,30 +71,33 @@ class _Entry:
 
 
 class LeafCache:
-    """Leaves of one authority, least recently used out first.
+    """Leaves of one authority for one tenant, least recently used out first.
 
-    ``signer`` makes what is not there; without one, the authority signs in this process, and must have its key.
-    ``withdrawn``: leaves that were revoked, and are not served from then on. A leaf
-    with its context takes 26 KB, so a full cache of 10,000 takes 260 MB in each process. Use from one event loop only.
+    ``capacity``: a number of leaves, or the room that the caches of an authority's tenants share. ``tenant``: empty where
+    there is one only. ``signer`` makes what is not there; without one, the authority signs in this process, and must have its
+    key. ``withdrawn``: leaves that were revoked, and are not served from then on. A leaf with its context takes 26 KB, so a
+    full cache of 10,000 takes 260 MB in each process. Use from one event loop only.
     """
 
     def __init__(
         self,
         authority: PublicAuthority,
-        capacity: int,
+        capacity: int | Room,
         ttl: float,
         clock: Clock | None = None,
         *,
+        tenant: str = "",
         signer: Signer | None = None,
         withdrawn: Withdrawn | None = None,
     ) -> None:
-        if capacity < 1 or ttl <= 0:
-            raise ValueError("capacity and ttl must be positive")
+        if ttl <= 0:
+            raise ValueError("ttl must be positive")
         self.authority = authority
         self.withdrawn = withdrawn or Withdrawn()
         self.counters = Counters()
-        self._fingerprint = authority.fingerprint
-        self._capacity = capacity
+        self._scope = Scope(tenant, authority.fingerprint)
+        self._room = capacity if isinstance(capacity, Room) else Room(capacity)
+        self._room.add(self)
         self._ttl = ttl
         self._clock = clock or SystemClock()
         self._signer = signer or _own_signer(authority, self._clock)
@@ -136,6 +141,11 @@ class LeafCache:
         """Forget every leaf. Connections that use one keep it."""
         self._entries.clear()
 
+    def evict(self) -> None:
+        """Forget the leaf that was not asked for the longest."""
+        self._entries.popitem(last=False)
+        self.counters.evicted += 1
+
     def _lookup(self, profile: LeafProfile) -> Leaf | None:
         entry = self._entries.get(profile)
         if entry is None:
@@ -167,7 +177,7 @@ class LeafCache:
 
     async def _sign(self, profile: LeafProfile) -> Issued:
         for _ in range(2):  # one may have been revoked while it was on its way here; who signs knows it by now
-            issued = await self._signer.leaf(self._fingerprint, profile)
+            issued = await self._signer.leaf(self._scope, profile)
             if issued.certificate.serial_number not in self.withdrawn:
                 return issued
         raise InternalError(Reason.INTERNAL_ERROR, f"CA {self.authority.name}: only a revoked leaf for {profile.names[0]}")
@@ -178,13 +188,13 @@ class LeafCache:
         described = describe(certificate)
         chain = (described.sha256, *(certificate_sha256(each) for each in self.authority.sent_chain))
         serial = certificate.serial_number
-        return Leaf(certificate, key, context, serial, issued.not_before, issued.not_after, described, chain, self._fingerprint)
+        return Leaf(
+            certificate, key, context, serial, issued.not_before, issued.not_after, described, chain, self._scope.authority
+        )
 
     def _store(self, profile: LeafProfile, leaf: Leaf, life: float) -> None:
         self._entries[profile] = _Entry(leaf, self._clock.monotonic() + min(self._ttl, life))
-        while len(self._entries) > self._capacity:
-            self._entries.popitem(last=False)
-            self.counters.evicted += 1
+        self._room.settle()
 
 
 def _own_signer(authority: PublicAuthority, clock: Clock) -> Signer:

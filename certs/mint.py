@@ -17,6 +17,7 @@ from certs.issued import Issued
 from certs.leaf import DEFAULT_DAYS, LeafKey, sign_leaf
 from certs.profile import LeafProfile
 from certs.publication import Publication
+from certs.scope import Scope
 from certs.shared_keys import SharedKeys
 from certs.spare_keys import SpareKeys
 from certs.withdrawn import Withdrawn
@@ -58,8 +59,8 @@ class Mint:
     """Makes a key and has it signed, for each call anew: whoever asks twice remembers.
 
     An ECDSA leaf is made where it is asked for: key and signature take well under a millisecond. An RSA key takes
-    some 50 ms, so it is made in ``executor`` (None: the loop's own); some leaves share it, and ``spare`` ones are made
-    ahead once the first was asked for (``prepare``: before).
+    some 50 ms, so it is made in ``executor`` (None: the loop's own); some leaves of a tenant share it, and ``spare``
+    ones are made ahead once the first was asked for (``prepare``: before).
     """
 
     def __init__(
@@ -83,12 +84,12 @@ class Mint:
         """Make the spare keys."""
         self._new_rsa_keys.prepare()
 
-    async def leaf(self, authority: str, profile: LeafProfile) -> Issued:
+    async def leaf(self, scope: Scope, profile: LeafProfile) -> Issued:
         """A new leaf. Raises InternalError when there is no such authority here, or it has expired."""
-        seat = self._seats.get(authority)
+        seat = self._seats.get(scope.authority)
         if seat is None:
-            raise InternalError(Reason.INTERNAL_ERROR, f"no CA with the fingerprint {authority[:16]} signs here")
-        key = new_ecdsa_key() if profile.ecdsa else await self._rsa_key(seat)
+            raise InternalError(Reason.INTERNAL_ERROR, f"no CA with the fingerprint {scope.authority[:16]} signs here")
+        key = new_ecdsa_key() if profile.ecdsa else await self._rsa_key(scope, seat)
         certificate = await self._signed(seat, profile, key)
         _must_be_a_leaf(certificate)
         return Issued(certificate, key, self._clock.now())
@@ -101,14 +102,13 @@ class Mint:
     def _sign(self, seat: Seat, profile: LeafProfile, key: LeafKey) -> x509.Certificate:
         return sign_leaf(seat.authority, profile, key, self._clock, self._serial(), seat.leaf_days, seat.publication)
 
-    async def _rsa_key(self, seat: Seat) -> LeafKey:
-        authority = seat.authority.fingerprint
+    async def _rsa_key(self, scope: Scope, seat: Seat) -> LeafKey:
         async with self._rsa_turn:
             seat.withdrawn.refresh()
-            key = self._rsa_keys.take(authority, seat.withdrawn.mark)
+            key = self._rsa_keys.take(scope, seat.withdrawn.mark)
             if key is None:
                 key = await self._new_rsa_keys.take()
-                self._rsa_keys.keep(authority, key, seat.withdrawn.mark)
+                self._rsa_keys.keep(scope, key, seat.withdrawn.mark)
             return key
 
 

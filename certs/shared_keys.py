@@ -1,19 +1,22 @@
-"""RSA keys that several leaves of one CA have in common: making one takes as long as a hundred signatures.
+"""RSA keys that several leaves of one tenant have in common: making one takes as long as a hundred signatures.
 
 Most servers have RSA keys, and a leaf follows them. Whoever gets one leaf's key out of a process has all of them, so a
-few leaves with one key lose nothing that was apart before; leaves of different CAs never share one, nor do those of tenants
-with CAs of their own.
+few leaves with one key lose nothing that was apart before; leaves of different tenants or CAs never share one.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from appliance.domain.clock import Clock
 from certs.leaf import LeafKey
+from certs.scope import Scope
 
 LEAVES = 32
 """Leaves with one key."""
 LIFE = 3600.0
 """Seconds that a key is given to new leaves."""
+MAX_KEYS = 1_000
+"""Scopes with a key; a worker that was taken over could ask for tenants that there are not."""
 
 
 @dataclass(slots=True)
@@ -25,20 +28,23 @@ class _Kept:
 
 
 class SharedKeys:
-    """By fingerprint of the CA. ``mark``: another one after each of its revocations, for the key may be why."""
+    """By tenant and CA. ``mark``: another one after each of the CA's revocations, for the key may be why."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._kept: dict[str, _Kept] = {}
+        self._kept: OrderedDict[Scope, _Kept] = OrderedDict()
 
-    def take(self, authority: str, mark: str = "") -> LeafKey | None:
-        """A key for one more leaf of this CA, or None when a new one has to be made."""
-        kept = self._kept.get(authority)
+    def take(self, scope: Scope, mark: str = "") -> LeafKey | None:
+        """A key for one more leaf of this tenant, or None when a new one has to be made."""
+        kept = self._kept.get(scope)
         if kept is None or kept.mark != mark or kept.leaves >= LEAVES or self._clock.monotonic() - kept.made >= LIFE:
             return None
         kept.leaves += 1
         return kept.key
 
-    def keep(self, authority: str, key: LeafKey, mark: str = "") -> None:
+    def keep(self, scope: Scope, key: LeafKey, mark: str = "") -> None:
         """A new key, which one leaf has already."""
-        self._kept[authority] = _Kept(key, mark, self._clock.monotonic())
+        self._kept[scope] = _Kept(key, mark, self._clock.monotonic())
+        self._kept.move_to_end(scope)
+        while len(self._kept) > MAX_KEYS:
+            self._kept.popitem(last=False)

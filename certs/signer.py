@@ -8,11 +8,12 @@ from typing import Protocol
 
 from certs.issued import Issued
 from certs.profile import LeafProfile
+from certs.scope import Scope
 
 
 class Signer(Protocol):
-    async def leaf(self, authority: str, profile: LeafProfile) -> Issued:
-        """A leaf of the authority with this fingerprint, and its key. Equal questions may get the same leaf.
+    async def leaf(self, scope: Scope, profile: LeafProfile) -> Issued:
+        """A leaf for this tenant by this authority, and its key. Equal questions may get the same leaf.
 
         Raises:
             InternalError: with ``signer_unavailable`` when nobody answers in time, else when the authority cannot sign it.

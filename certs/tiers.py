@@ -19,6 +19,7 @@ from certs.authority import PublicAuthority
 from certs.issued import MAX_CERTIFICATE, MAX_KEY, Issued
 from certs.leaf import alternative_names
 from certs.profile import LeafProfile
+from certs.scope import Scope
 from certs.sealing import OVERHEAD, KeyRing
 from certs.signer import Signer
 from certs.withdrawn import Withdrawn
@@ -70,9 +71,9 @@ type Told = Callable[[Found], None]
 class SharedLeaves:
     """A Signer in front of another one, for one authority.
 
-    ``scope``: the tenants whose authority it is; together with its fingerprint it stands in every key, and what is sealed for
-    one key cannot be opened under another. ``ttl``: how long a leaf is shared. ``variant``: whatever else a leaf depends on.
-    ``withdrawn``: its leaves that were revoked; one that is found is replaced.
+    Tenant and fingerprint of the authority stand in every key, and what is sealed for one key cannot be opened under another:
+    no tenant is given another's leaf, also where they share the authority. ``ttl``: how long a leaf is shared. ``variant``:
+    whatever else a leaf depends on. ``withdrawn``: its leaves that were revoked; one that is found is replaced.
     """
 
     def __init__(
@@ -81,7 +82,6 @@ class SharedLeaves:
         store: Store,
         ring: KeyRing,
         authority: PublicAuthority,
-        scope: str,
         ttl: float,
         clock: Clock | None = None,
         told: Told = lambda _: None,
@@ -92,20 +92,19 @@ class SharedLeaves:
         self._store = store
         self._ring = ring
         self._issuer = authority.certificate
-        self._prefix = f"{scope}:{authority.fingerprint}"
         self._ttl = ttl
         self._clock = clock or SystemClock()
         self._told = told
         self._variant = variant
         self._withdrawn = withdrawn or Withdrawn()
 
-    def place(self, profile: LeafProfile) -> str:
+    def place(self, scope: Scope, profile: LeafProfile) -> str:
         """The key of a profile's leaf. The host is in it for those only who have our keys."""
-        return f"cert:cache:{self._prefix}:{self._ring.name(self._variant + profile.to_bytes())}"
+        return f"cert:cache:{scope}:{self._ring.name(self._variant + profile.to_bytes())}"
 
-    async def leaf(self, authority: str, profile: LeafProfile) -> Issued:
+    async def leaf(self, scope: Scope, profile: LeafProfile) -> Issued:
         """As ``Signer`` says."""
-        place = self.place(profile)
+        place = self.place(scope, profile)
         try:
             found, issued = await self._look(place, profile)
             if issued is None and not await self._store.claim(_lock(place), LOCK):
@@ -113,14 +112,14 @@ class SharedLeaves:
                 found = Found.WAITED if issued else found
         except Away:
             self._told(Found.AWAY)
-            return await self._signer.leaf(authority, profile)
+            return await self._signer.leaf(scope, profile)
         self._told(found)
-        return issued or await self._sign(authority, profile, place)
+        return issued or await self._sign(scope, profile, place)
 
-    async def _sign(self, authority: str, profile: LeafProfile, place: str) -> Issued:
+    async def _sign(self, scope: Scope, profile: LeafProfile, place: str) -> Issued:
         """Sign and share. That it cannot be shared does not concern the one who asked."""
         try:
-            issued = await self._signer.leaf(authority, profile)
+            issued = await self._signer.leaf(scope, profile)
         except BaseException:
             with contextlib.suppress(Away):
                 await self._store.release(_lock(place))

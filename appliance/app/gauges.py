@@ -1,7 +1,7 @@
 """What is read every two seconds instead of being written on the hot path: gauges, and totals that others keep."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from addons.aftercare import Aftercare
@@ -25,7 +25,7 @@ class Watched:
 
     listeners: list[Listener]
     receptions: list[Reception]
-    leaves: dict[str, LeafCache]
+    leaves: Collection[LeafCache]
     registry: Registry
     spool: Spool
     quota: ConnectionQuota
@@ -45,7 +45,7 @@ class Gauges:
     def sample(self) -> None:
         self._servers()
         self._egress()
-        self._leaves(self._watched.leaves.values())
+        self._leaves(self._watched.leaves)
         self._audit(self._watched.spool)
         self._icap()
         self._bodies(self._watched.room)
@@ -86,7 +86,7 @@ class Gauges:
             for result, total in queries.items():
                 reach("arcus_resolver_queries_total", resolver, result, total=total)
 
-    def _leaves(self, caches: Iterable[LeafCache]) -> None:
+    def _leaves(self, caches: Collection[LeafCache]) -> None:
         counters = [cache.counters for cache in caches]
         self._metrics.set("arcus_leaf_cache_entries", value=sum(len(cache) for cache in caches))
         reach = self._totals.reach

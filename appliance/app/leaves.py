@@ -1,5 +1,7 @@
 """Where one worker's leaves come from: who signs them, what is shared with other nodes, what is remembered here."""
 
+from collections.abc import Mapping
+
 from addons.overlap import Overlap
 from appliance.app import rotation
 from appliance.app.keys import Signers, public_authorities
@@ -17,6 +19,7 @@ from appliance.telemetry.metrics import Metrics
 from certs.authority import PublicAuthority
 from certs.cache import LeafCache
 from certs.generations import Generation
+from certs.room import Room
 
 
 class Leaves:
@@ -29,8 +32,7 @@ class Leaves:
         self.signers = Signers(config, metrics, clock)
         self._shared = SharedTier(config, metrics, clock)
         self._withdrawals = Withdrawals()
-        self.by_ca = {ca.name: self._cache(ca, self.authorities[ca.name]) for ca in config.ca}
-        self.by_tenant = {TenantId(tenant.tenant_id): self.by_ca[tenant.ca] for tenant in config.tenant}
+        self.by_tenant = self._caches(self.authorities)
         self.same_key = self._same_key()
 
     def verdicts(self) -> SealedTier | None:
@@ -39,9 +41,8 @@ class Leaves:
 
     def overlap(self, beside: rotation.Others, probe: str, ready: ReadyClients) -> Overlap | None:
         """Who is served by a CA that will follow; see ``rotation.overlap``."""
-        upcoming = {ca.name: (ca, found) for ca in self._config.ca if (found := beside[ca.name].get(Generation.NEXT))}
-        caches = {name: self._cache(ca, found) for name, (ca, found) in upcoming.items()}
-        return rotation.overlap(self._config, caches, probe, ready)
+        upcoming = {name: found[Generation.NEXT] for name, found in beside.items() if Generation.NEXT in found}
+        return rotation.overlap(self._config, self._caches(upcoming), probe, ready)
 
     def start(self) -> None:
         """Connect to whom it takes before the first client comes."""
@@ -59,10 +60,19 @@ class Leaves:
         await self._shared.close()
         await self.signers.close()
 
-    def _cache(self, ca: Ca, authority: PublicAuthority) -> LeafCache:
+    def _caches(self, authorities: Mapping[str, PublicAuthority]) -> dict[TenantId, LeafCache]:
+        """One for each tenant of these CAs (by name)."""
+        made = (self._of_ca(ca, authorities[ca.name]) for ca in self._config.ca if ca.name in authorities)
+        return {tenant: cache for caches in made for tenant, cache in caches.items()}
+
+    def _of_ca(self, ca: Ca, authority: PublicAuthority) -> dict[TenantId, LeafCache]:
         withdrawn = self._withdrawals.of(StatePaths(self._config.state_dir).pki, authority.fingerprint)
         signer = self._shared.around(self.signers.by_ca[ca.name], ca, authority, withdrawn)
-        return LeafCache(authority, ca.leaf_cache_size, ca.leaf_cache_ttl, self._clock, signer=signer, withdrawn=withdrawn)
+        room, ttl = Room(ca.leaf_cache_size), ca.leaf_cache_ttl
+        return {
+            tenant: LeafCache(authority, room, ttl, self._clock, tenant=tenant, signer=signer, withdrawn=withdrawn)
+            for tenant in (TenantId(each.tenant_id) for each in self._config.tenant if each.ca == ca.name)
+        }
 
     def _same_key(self) -> frozenset[TenantId]:
         """The tenants whose leaves follow the origin's kind of key."""

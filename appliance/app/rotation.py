@@ -66,10 +66,10 @@ def own(current: Mapping[str, PublicAuthority], beside: Others) -> dict[str, Pub
     return {**current, **more}
 
 
-def overlap(config: AppConfig, caches: Mapping[str, LeafCache], probe: str, ready: ReadyClients) -> Overlap | None:
-    """Who is served by the next CA; None when there is none. ``caches``: leaves of the next CAs, by name."""
+def overlap(config: AppConfig, caches: Mapping[TenantId, LeafCache], probe: str, ready: ReadyClients) -> Overlap | None:
+    """Who is served by the next CA; None when there is none. ``caches``: leaves of the next CAs, for each of their tenants."""
     if not caches:
         return None
-    shares = {ca.name: ca.next_share for ca in config.ca}
-    tenants = {TenantId(tenant.tenant_id): tenant.ca for tenant in config.tenant if tenant.ca in caches}
-    return Overlap({tenant: (caches[name], shares[name]) for tenant, name in tenants.items()}, probe, ready.knows)
+    by_ca = {ca.name: ca.next_share for ca in config.ca}
+    shares = {TenantId(tenant.tenant_id): by_ca[tenant.ca] for tenant in config.tenant}
+    return Overlap({tenant: (cache, shares[tenant]) for tenant, cache in caches.items()}, probe, ready.knows)

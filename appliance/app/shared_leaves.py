@@ -1,6 +1,5 @@
 """The shared tier in a worker: Redis in front of whoever signs."""
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from appliance.app.paths import StatePaths
@@ -21,8 +20,6 @@ from certs.withdrawn import Withdrawn
 if TYPE_CHECKING:
     from certs.redis_store import RedisServer, RedisStore
 
-MAX_SCOPE = 64
-
 
 class SharedTier:
     """Nothing at all where the configuration names no Redis."""
@@ -30,7 +27,6 @@ class SharedTier:
     def __init__(self, config: AppConfig, metrics: Metrics, clock: Clock) -> None:
         self._metrics = metrics
         self._clock = clock
-        self._tenants = {ca.name: sorted(t.tenant_id for t in config.tenant if t.ca == ca.name) for ca in config.ca}
         self._store: RedisStore | None = None
         if config.redis is not None:
             from certs import redis_store  # with a client library that most have no use for
@@ -43,7 +39,7 @@ class SharedTier:
         if self._store is None:
             return signer
         return SharedLeaves(
-            signer, self._store, self._ring, authority, scope(self._tenants[ca.name]), ca.leaf_cache_ttl, self._clock,
+            signer, self._store, self._ring, authority, ca.leaf_cache_ttl, self._clock,
             self._found, variant=repr((ca.leaf_days, publication_of(ca, authority))).encode(),
             withdrawn=withdrawn,
         )  # fmt: skip
@@ -83,9 +79,3 @@ def server(node: Redis) -> "RedisServer":
 
     password = read_password(node.password_file) if node.password_file else None
     return RedisServer(node.url, node.username, password, node.ca_file, node.timeout)
-
-
-def scope(tenants: list[str]) -> str:
-    """The tenants of a CA, as they stand in keys. Those that share a CA share its leaves, in Redis as in memory."""
-    text = "+".join(tenants)
-    return text if len(text) <= MAX_SCOPE else f"{text[: MAX_SCOPE - 17]}~{hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -29,6 +29,7 @@ from certs.cache import LeafCache
 from certs.floor import TlsFloor
 from certs.issuers import Issuers
 from certs.revocation import Modes, Revocation
+from certs.room import Room
 from certs.signer import Signer
 from certs.trust import UpstreamTrust
 
@@ -91,12 +92,13 @@ class Upstream:
         return Warnings(warns, self._sealer() if warns else Sealer(bytes(32)), grants, self._clock.now)
 
     def untrusted_leaves(self, signer: Signer) -> dict[TenantId, LeafCache]:
-        """The caches of the CAs that no client trusts; those of the tenants that use one."""
-        caches = {
-            name: LeafCache(authority, UNTRUSTED_LEAVES, untrusted.LEAF_TTL, self._clock, signer=signer)
-            for name, authority in self._untrusted.items()
+        """Leaves of the CAs that no client trusts, for each of the tenants that use one."""
+        rooms = {name: Room(UNTRUSTED_LEAVES) for name in self._untrusted}
+        ttl = untrusted.LEAF_TTL
+        return {
+            tenant: LeafCache(self._untrusted[name], rooms[name], ttl, self._clock, tenant=tenant, signer=signer)
+            for tenant, name in untrusted.by_tenant(self._config).items()
         }
-        return {tenant: caches[name] for tenant, name in untrusted.by_tenant(self._config).items()}
 
     def _sealer(self) -> Sealer:
         file = self._paths.proceed_key

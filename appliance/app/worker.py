@@ -155,7 +155,7 @@ class _Build:
     def _watched(self) -> Watched:
         tenants = tuple(TenantId(tenant.tenant_id) for tenant in self.config.tenant)
         return Watched(
-            self.listeners, self.receptions, self.leaves.by_ca, self.registry, self.spool, self.quota, tenants,
+            self.listeners, self.receptions, self.leaves.by_tenant.values(), self.registry, self.spool, self.quota, tenants,
             self.scanners.clients, self.survey, self.aftercare, self.room,
         )  # fmt: skip
 

@@ -42,7 +42,8 @@ class Ca(Node):
     ``http://arcus.internal`` (the portal, through the proxy) or ``http://10.0.0.1:9090`` (the admin listener). Forged
     certificates then name a CRL, an OCSP responder and their issuer's certificate below it; without it they name none."""
     leaf_cache_size: int = Field(2_000, ge=1)
-    """Leaves kept in memory by each worker; one takes about 26 KB, and signing it again well under a millisecond."""
+    """Leaves kept in memory by each worker, of all its tenants together; one takes about 26 KB, and signing it again well
+    under a millisecond. Where there is no more room, the tenant with the most leaves gives up its oldest."""
     leaf_cache_ttl: Seconds = 86_400.0
     """How long one is kept."""
 

@@ -17,6 +17,7 @@ from appliance.doctor.ports import is_running
 from appliance.domain.errors import ArcusError, ConfigError
 from certs.authority import PublicAuthority
 from certs.profile import LeafProfile
+from certs.scope import Scope
 from certs.signing import place
 from certs.signing.client import SignerClient
 
@@ -81,7 +82,7 @@ async def _signs(config: AppConfig) -> list[Finding]:
 async def _probe(client: SignerClient, authority: PublicAuthority) -> Finding:
     what = f"signer for {authority.name}"
     try:
-        issued = await client.leaf(authority.fingerprint, LeafProfile.for_host(PROBE))
+        issued = await client.leaf(Scope("", authority.fingerprint), LeafProfile.for_host(PROBE))
     except ArcusError as error:
         hint = "examine as the user that Arcus runs as; see the log of the signer; after a change of a CA, restart Arcus"
         return fail(what, f"does not sign: {error}", hint)

@@ -13,6 +13,7 @@ from appliance.domain.errors import InternalError
 from appliance.domain.reason import Reason, reason_of
 from certs.issued import Issued
 from certs.profile import LeafProfile
+from certs.scope import Scope
 from certs.signing.leaf_desk import leaf_question, read_leaf
 from certs.signing.wire import Decoder, Kind, Message, WireError
 
@@ -77,9 +78,9 @@ class SignerClient:
         if self._link is not None:
             self._link.close()
 
-    async def leaf(self, authority: str, profile: LeafProfile) -> Issued:
+    async def leaf(self, scope: Scope, profile: LeafProfile) -> Issued:
         """As ``Signer`` says."""
-        answer = await self.ask(Kind.LEAF, leaf_question(authority, profile))
+        answer = await self.ask(Kind.LEAF, leaf_question(scope, profile))
         try:
             return read_leaf(answer)
         except ValueError as error:

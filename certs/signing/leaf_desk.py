@@ -18,11 +18,11 @@ from appliance.domain.clock import Clock, SystemClock
 from certs.fingerprint import certificate_sha256
 from certs.issued import Issued
 from certs.profile import LeafProfile
+from certs.scope import Scope, read_scope
 from certs.signer import Signer
 from certs.signing.wire import MAX_BODY
 from certs.withdrawn import Withdrawn
 
-FINGERPRINT = 32
 MAX_LEAVES = 10_000
 MAX_BYTES = 32 * 1024 * 1024
 """Usual leaves take 1 KB here; only names without end make them larger."""
@@ -46,9 +46,9 @@ class _Kept:
     """On the monotonic clock: it holds when the other one is set."""
 
 
-def leaf_question(authority: str, profile: LeafProfile) -> bytes:
-    """The body of a question. ``authority`` is a fingerprint in hex."""
-    return bytes.fromhex(authority) + profile.to_bytes()
+def leaf_question(scope: Scope, profile: LeafProfile) -> bytes:
+    """The body of a question."""
+    return scope.to_bytes() + profile.to_bytes()
 
 
 def read_leaf(body: bytes) -> Issued:
@@ -133,8 +133,9 @@ class LeafDesk:
         if (pending := self._pending.get(key)) is not None:
             self._told("joined")
             return b"\0" + await asyncio.shield(pending)
-        authority, profile = body[:FINGERPRINT].hex(), LeafProfile.from_bytes(body[FINGERPRINT:])
-        pending = self._pending[key] = asyncio.get_running_loop().create_task(self._make(key, authority, profile))
+        scope, encoded = read_scope(body)
+        profile = LeafProfile.from_bytes(encoded)
+        pending = self._pending[key] = asyncio.get_running_loop().create_task(self._make(key, scope, profile))
         made = await asyncio.shield(pending)
         self._told("made")
         return b"\1" + made
@@ -146,11 +147,11 @@ class LeafDesk:
         certificates = [Issued.from_bytes(kept.answer).certificate for kept in itertools.islice(found, MAX_FOUND)]
         return found_answer(certificates)
 
-    async def _make(self, key: bytes, authority: str, profile: LeafProfile) -> bytes:
+    async def _make(self, key: bytes, scope: Scope, profile: LeafProfile) -> bytes:
         try:
-            issued = await self._mint.leaf(authority, profile)
+            issued = await self._mint.leaf(scope, profile)
             answer = issued.to_bytes()
-            self._keep(key, answer, authority, profile.names, issued)
+            self._keep(key, answer, scope.authority, profile.names, issued)
             return answer
         finally:
             del self._pending[key]

@@ -24,7 +24,7 @@ class Kind(IntEnum):
     """What a message is. Questions are below 128; each has its handler in the signer (``server.Handlers``)."""
 
     LEAF = 1
-    """Body: fingerprint of the CA (32), then the profile. Answer: 1 when it was signed for this question, 0 when it was
+    """Body: a scope (``certs.scope``), then the profile. Answer: 1 when it was signed for this question, 0 when it was
     remembered; then ``Issued.to_bytes``."""
 
     FIND = 2

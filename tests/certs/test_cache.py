@@ -13,6 +13,7 @@ from certs.issued import Issued
 from certs.mint import Mint, Seat
 from certs.profile import LeafProfile
 from certs.revoked import Revoked, add
+from certs.scope import Scope
 from certs.withdrawn import Withdrawn
 from tests.certs import forge_origin as forge
 from tests.certs.forge_origin import CA, NOW
@@ -214,7 +215,7 @@ async def test_tls_08_a_cache_of_an_authority_without_its_key_needs_a_signer(clo
 
 async def test_a_leaf_that_was_made_for_another_is_counted_and_kept_for_the_rest_of_its_time(clock):
     authority, clock.time = new_authority(), NOW.timestamp()
-    made = await Mint([Seat(authority)], clock).leaf(authority.fingerprint, profile("a.test"))
+    made = await Mint([Seat(authority)], clock).leaf(Scope("a", authority.fingerprint), profile("a.test"))
     clock.advance(1000)
 
     class Remembering:
@@ -249,7 +250,7 @@ async def test_c12_a_leaf_that_was_revoked_is_not_served_again(clock, tmp_path):
 async def test_c12_a_leaf_that_was_revoked_on_its_way_is_asked_for_again_and_never_served(clock, tmp_path):
     authority, file = new_authority(), tmp_path / "revoked.json"
     own = Mint([Seat(authority)], clock)
-    issued = [await own.leaf(authority.fingerprint, profile("a.test")) for _ in range(2)]
+    issued = [await own.leaf(Scope("a", authority.fingerprint), profile("a.test")) for _ in range(2)]
     add(file, Revoked(issued[0].certificate.serial_number, 1))
     given = [issued[0], issued[1], issued[0], issued[0]]
 
@@ -272,7 +273,7 @@ async def test_c12_the_key_of_rsa_leaves_is_given_to_no_more_of_them_after_a_rev
     hosts = ("a.test", "b.test", "c.test")
     keys = []
     for host in hosts:
-        leaf = await own.leaf(authority.fingerprint, profile(host, ecdsa=False))
+        leaf = await own.leaf(Scope("a", authority.fingerprint), profile(host, ecdsa=False))
         keys.append(leaf.key.public_key())
         if host == "b.test":
             add(file, Revoked(leaf.certificate.serial_number, 1))

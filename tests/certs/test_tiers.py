@@ -17,6 +17,7 @@ from certs.issued import Issued
 from certs.mint import Mint, Seat
 from certs.profile import LeafProfile
 from certs.revoked import Revoked, add
+from certs.scope import Scope
 from certs.sealing import KEY, KeyRing
 from certs.tiers import MAX_VALUE, Away, Found, SharedLeaves
 from certs.withdrawn import Withdrawn
@@ -65,22 +66,25 @@ class Node:
     """A machine: its own signer in front of the tier. ``signed`` counts."""
 
     def __init__(
-        self, store: Memory, authority: Authority, clock: ManualClock, scope: str = "a", key: bytes = b"k" * KEY, **more: Any
+        self, store: Memory, authority: Authority, clock: ManualClock, tenant: str = "a", key: bytes = b"k" * KEY, **more: Any
     ) -> None:
-        self.authority, self.signed, self.told = authority, 0, list[Found]()
+        self.scope, self.signed, self.told = Scope(tenant, authority.fingerprint), 0, list[Found]()
         self.mint = Mint([Seat(authority)], clock)
         self.before_signing: Callable[[], object] = lambda: None
         ring = KeyRing(bytes(KEY), [key])
-        self.tier = SharedLeaves(self, store, ring, authority.public, scope, DAY, clock, self.told.append, **more)
+        self.tier = SharedLeaves(self, store, ring, authority.public, DAY, clock, self.told.append, **more)
 
-    async def leaf(self, authority: str, profile: LeafProfile) -> Issued:
+    async def leaf(self, scope: Scope, profile: LeafProfile) -> Issued:
         self.signed += 1
         self.before_signing()
         await asyncio.sleep(0)
-        return await self.mint.leaf(authority, profile)
+        return await self.mint.leaf(scope, profile)
 
     async def get(self, host: str = "a.test", *, ecdsa: bool = True) -> Issued:
-        return await self.tier.leaf(self.authority.fingerprint, profile(host, ecdsa=ecdsa))
+        return await self.tier.leaf(self.scope, profile(host, ecdsa=ecdsa))
+
+    def place(self, host: str = "a.test") -> str:
+        return self.tier.place(self.scope, profile(host))
 
 
 @pytest.fixture
@@ -106,7 +110,7 @@ async def test_rds_07_a_value_lives_as_long_as_its_leaf_is_handed_out(store, ca,
     node = Node(store, ca, clock)
     await node.get()
     assert list(store.lives.values()) == [DAY]
-    await node.tier.leaf(ca.fingerprint, LeafProfile(("short.test",), not_after=int(NOW.timestamp()) + 100))
+    await node.tier.leaf(node.scope, LeafProfile(("short.test",), not_after=int(NOW.timestamp()) + 100))
     assert list(store.lives.values())[1] == 50
 
 
@@ -120,7 +124,7 @@ async def test_tls_07_nodes_that_want_one_leaf_at_once_sign_once(store, ca, cloc
 
 async def test_tls_07_when_the_one_who_claimed_it_dies_the_others_sign_for_themselves(store, ca, clock, monkeypatch):
     node = Node(store, ca, clock)
-    store.locks.add(node.tier.place(profile("a.test")).replace("cert:cache", "cert:lock"))
+    store.locks.add(node.place().replace("cert:cache", "cert:lock"))
     monkeypatch.setattr(tiers, "LOOK", 0.001)
     asking = asyncio.create_task(node.get())
     await asyncio.sleep(0.02)
@@ -197,7 +201,7 @@ async def test_t2_another_tenants_leaf_put_in_our_place_is_not_served(store, ca,
     foreign = Node(store, ca, clock, "b")
     leaf = await foreign.get()
     ours = Node(store, ca, clock, "a")
-    store.values[ours.tier.place(profile("a.test"))] = store.values.pop(foreign.tier.place(profile("a.test")))
+    store.values[ours.place()] = store.values.pop(foreign.place())
     await rejected(store, ours, leaf)
 
 
@@ -206,13 +210,13 @@ async def test_t2_the_leaf_of_another_host_put_in_its_place_is_not_served(store,
     node = Node(store, ca, clock)
     leaf = await node.get("evil.test")
     node.told.clear()
-    store.values[node.tier.place(profile("a.test"))] = store.values[node.tier.place(profile("evil.test"))]
+    store.values[node.place()] = store.values[node.place("evil.test")]
     await rejected(store, node, leaf)
 
 
 def resealed(node: Node, issued: Issued, host: str = "a.test") -> tuple[str, bytes]:
     """As somebody would seal it who has our keys, or a former version of ours with a fault."""
-    place = node.tier.place(profile(host))
+    place = node.place(host)
     return place, KeyRing(bytes(KEY), [b"k" * KEY]).seal(issued.to_bytes(), place.encode())
 
 
@@ -220,13 +224,13 @@ def resealed(node: Node, issued: Issued, host: str = "a.test") -> tuple[str, byt
 @pytest.mark.parametrize("what", ["another ca", "same name, another key", "other names", "over", "of tomorrow"])
 async def test_t2_a_leaf_that_does_not_fit_is_replaced_although_it_is_sealed_by_us(store, ca, clock, what):
     node = Node(store, ca, clock)
-    good = await node.mint.leaf(ca.fingerprint, profile("a.test"))
+    good = await node.mint.leaf(node.scope, profile("a.test"))
     strange = new_authority("strange", forge.ec_key(8))
     impostor = Authority("impostor", ca.certificate, (), strange.key)
     leaf = {
-        "another ca": await Mint([Seat(strange)], clock).leaf(strange.fingerprint, profile("a.test")),
-        "same name, another key": await Mint([Seat(impostor)], clock).leaf(ca.fingerprint, profile("a.test")),
-        "other names": await node.mint.leaf(ca.fingerprint, profile("b.test")),
+        "another ca": await Mint([Seat(strange)], clock).leaf(Scope("a", strange.fingerprint), profile("a.test")),
+        "same name, another key": await Mint([Seat(impostor)], clock).leaf(node.scope, profile("a.test")),
+        "other names": await node.mint.leaf(node.scope, profile("b.test")),
         "over": Issued(good.certificate, good.key, good.made - DAY),
         "of tomorrow": Issued(good.certificate, good.key, good.made + DAY),
     }[what]
@@ -267,7 +271,7 @@ def test_any_octets_in_the_store_are_replaced(data):
     async def ask() -> None:
         clock = ManualClock(NOW.timestamp())
         node = Node(Memory(), _CA, clock)
-        node.tier._store.values[node.tier.place(profile("a.test"))] = data
+        node.tier._store.values[node.place()] = data
         assert (await node.get()).fresh
 
     asyncio.run(ask())

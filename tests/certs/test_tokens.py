@@ -18,6 +18,7 @@ from certs import nursery, token_authority
 from certs.authority import Authority, AuthorityError, Fault
 from certs.mint import Mint, Seat
 from certs.profile import LeafProfile
+from certs.scope import Scope
 from certs.token_key import EcTokenKey, RsaTokenKey, open_key
 from certs.tokens import Tokens, TokenSite
 from tests.softhsm import MODULE, PIN, SoftHsm
@@ -72,7 +73,7 @@ async def test_c21_a_key_in_a_token_makes_its_ca_and_signs_leaves(
     assert authority(tmp_path, tokens, site(label)).certificate == ca.certificate
     mint = Mint([Seat(ca, slow=True)], SystemClock())
     for ecdsa in (True, False):
-        issued = await mint.leaf(ca.fingerprint, LeafProfile.for_host("a.test", ecdsa=ecdsa))
+        issued = await mint.leaf(Scope("a", ca.fingerprint), LeafProfile.for_host("a.test", ecdsa=ecdsa))
         issued.certificate.verify_directly_issued_by(ca.certificate)
 
 
@@ -169,7 +170,7 @@ async def test_c21_a_session_that_is_lost_is_opened_again(tmp_path: Path, tokens
         for session in tokens._sessions.values():
             session.close()
         for each in (ca, other):
-            assert await mint.leaf(each.fingerprint, LeafProfile.for_host("a.test"))
+            assert await mint.leaf(Scope("a", each.fingerprint), LeafProfile.for_host("a.test"))
     assert tokens.trouble == ""
 
 
@@ -185,13 +186,13 @@ async def test_c21_a_token_that_is_taken_out_fails_by_name_and_is_found_again(tm
             session.close()
         for _ in range(2):
             with pytest.raises(InternalError, match="token arcus") as error:
-                await mint.leaf(ca.fingerprint, LeafProfile.for_host("a.test"))
+                await mint.leaf(Scope("a", ca.fingerprint), LeafProfile.for_host("a.test"))
             assert error.value.reason is Reason.SIGNER_UNAVAILABLE
             assert "no token is labelled" in tokens.trouble
     finally:
         slot.rmdir()
         shutil.move(drawer, slot)
-    assert await mint.leaf(ca.fingerprint, LeafProfile.for_host("a.test"))
+    assert await mint.leaf(Scope("a", ca.fingerprint), LeafProfile.for_host("a.test"))
     assert tokens.trouble == ""
     tokens.close()
 

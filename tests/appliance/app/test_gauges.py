@@ -48,7 +48,7 @@ def watched(registry: Registry) -> Any:
     return Watched(
         listeners=[SimpleNamespace(config=config, active=4, accepted=7)],  # type: ignore[list-item]
         receptions=[SimpleNamespace(name="in", open_tasks=2)],  # type: ignore[list-item]
-        leaves={"ca": Cache()},  # type: ignore[dict-item]
+        leaves=[Cache()],  # type: ignore[list-item]
         registry=registry,
         spool=SimpleNamespace(used=500, full=True, stats=SpoolStats(records=9, refused=1)),  # type: ignore[arg-type]
         quota=quota,

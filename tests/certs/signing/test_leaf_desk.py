@@ -13,6 +13,7 @@ from certs.issued import Issued
 from certs.mint import Mint, Seat
 from certs.profile import LeafProfile
 from certs.revoked import Revoked, add
+from certs.scope import Scope
 from certs.signing.leaf_desk import LeafDesk, found_answer, leaf_question, read_found, read_leaf
 from certs.signing.wire import MAX_BODY
 from certs.withdrawn import Withdrawn
@@ -32,8 +33,8 @@ class Place:
         ttl = {each.fingerprint: TTL for each in (self.a, self.b)}
         self.desk = LeafDesk(mint, ttl, clock, self.told.append, **limits)
 
-    async def leaf(self, host: str = "a.test", *, authority: str = "", ecdsa: bool = True) -> Issued:
-        question = leaf_question(authority or self.a.fingerprint, profile(host, ecdsa=ecdsa))
+    async def leaf(self, host: str = "a.test", *, tenant: str = "a", authority: str = "", ecdsa: bool = True) -> Issued:
+        question = leaf_question(Scope(tenant, authority or self.a.fingerprint), profile(host, ecdsa=ecdsa))
         return read_leaf(await self.desk.answer(question))
 
 
@@ -148,7 +149,7 @@ def test_an_answer_that_is_none_is_refused():
 
 
 def test_a_question_says_which_authority(place):
-    question = leaf_question(place.a.fingerprint, LeafProfile.for_host("a.test"))
+    question = leaf_question(Scope("a", place.a.fingerprint), LeafProfile.for_host("a.test"))
     assert question.startswith(bytes.fromhex(place.a.fingerprint))
 
 
@@ -156,7 +157,7 @@ def test_a_question_says_which_authority(place):
 
 
 async def test_tls_15_remembered_leaves_are_found_by_host_and_fingerprint_without_their_keys(place):
-    wildcard = leaf_question(place.a.fingerprint, LeafProfile(("*.b.test",)))
+    wildcard = leaf_question(Scope("a", place.a.fingerprint), LeafProfile(("*.b.test",)))
     first, second = await place.leaf("a.test"), read_leaf(await place.desk.answer(wildcard))
     assert [each.serial_number for each in read_found(await place.desk.find(b""))] == [
         second.certificate.serial_number,
@@ -187,7 +188,7 @@ async def test_c12_a_revoked_leaf_is_forgotten_with_the_next_question(clock, tmp
     authority, file = new_authority(), tmp_path / "revoked.json"
     known = {authority.fingerprint: Withdrawn(file)}
     desk = LeafDesk(Mint([Seat(authority)], clock), {authority.fingerprint: TTL}, clock, withdrawn=known)
-    question = leaf_question(authority.fingerprint, profile("a.test"))
+    question = leaf_question(Scope("a", authority.fingerprint), profile("a.test"))
     first = read_leaf(await desk.answer(question))
     assert read_leaf(await desk.answer(question)).certificate == first.certificate
     add(file, Revoked(first.certificate.serial_number, 1))

@@ -12,6 +12,7 @@ import pytest
 
 from appliance.domain.errors import InternalError
 from appliance.domain.reason import Reason
+from certs.scope import Scope
 from certs.signing import client as client_module
 from certs.signing import place
 from certs.signing import server as server_module
@@ -98,11 +99,13 @@ async def test_tls_08_a_leaf_over_the_socket_is_a_leaf(signer, clock):
     desk = Place(clock)
     signer.up(desk.desk.answer)
     async with client(signer) as one, client(signer) as other:
-        leaves = await asyncio.gather(*(each.leaf(desk.a.fingerprint, profile("a.test")) for each in (one, other) * 50))
+        leaves = await asyncio.gather(
+            *(each.leaf(Scope("a", desk.a.fingerprint), profile("a.test")) for each in (one, other) * 50)
+        )
         assert len({leaf.certificate.serial_number for leaf in leaves}) == 1, "TLS-07: also for two workers"
         assert leaves[0].key.public_key() == leaves[0].certificate.public_key()
         with pytest.raises(InternalError, match="no CA with the fingerprint") as error:
-            await one.leaf("00" * 32, profile("a.test"))
+            await one.leaf(Scope("a", "00" * 32), profile("a.test"))
         assert error.value.reason is Reason.INTERNAL_ERROR
 
 
@@ -110,7 +113,7 @@ async def test_tls_08_an_answer_that_cannot_be_read_is_no_leaf(signer):
     signer.up(echo)
     async with client(signer) as asking:
         with pytest.raises(InternalError, match="cannot be read") as error:
-            await asking.leaf("00" * 32, profile("a.test"))
+            await asking.leaf(Scope("a", "00" * 32), profile("a.test"))
         assert error.value.reason is Reason.SIGNER_UNAVAILABLE
 
 
