@@ -241,7 +241,7 @@ SCANS = tuple(
 )
 
 ACT = (
-    Field("act.on", _TEXT, "What was acted on, in events of `kind: decision`: exclusion, ca or quarantine."),
+    Field("act.on", _TEXT, "What was acted on, in events of `kind: decision`: exclusion, ca, key or quarantine."),
     Field("act.subject", _TEXT, "Which one: the exclusion's id, the CA's name, the id of a quarantined body."),
     Field(
         "act.verb",

@@ -27,8 +27,10 @@ def actor(environment: Mapping[str, str] = os.environ) -> Actor:
 
 
 @contextmanager
-def announced(config: "AppConfig", ca: str, tenants: Iterable[str], verb: str, note: str = "") -> Iterator[None]:
-    """Tell the audit stream of an act on a CA, one event for each tenant that it signs for, and then let it happen.
+def announced(
+    config: "AppConfig", subject: str, tenants: Iterable[str], verb: str, note: str = "", *, on: str = "ca"
+) -> Iterator[None]:
+    """Tell the audit stream of an act on a CA or a key, one event for each tenant that it is for, and then let it happen.
 
     When it comes to nothing, a second event says so. Raises SpoolError, and nothing was done, when there is no room for it.
     """
@@ -40,7 +42,7 @@ def announced(config: "AppConfig", ca: str, tenants: Iterable[str], verb: str, n
 
     spool, room = StatePaths(config.state_dir).spool, config.audit.spool_max
     now, who = SystemClock().now(), actor()
-    acts = [Act(new_task_id(), now, tenant, who, "ca", ca, verb, note) for tenant in tenants]
+    acts = [Act(new_task_id(), now, tenant, who, on, subject, verb, note) for tenant in tenants]
     tell(spool, room, acts)
     try:
         yield

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from appliance.cli import ca_backup, ca_import, ca_leaves, ca_readiness, ca_revocation, ca_rotation
+from appliance.cli.acting import announced
 from appliance.cli.ca_choice import (
     TenantOption,
     certificate_file,
@@ -46,18 +47,27 @@ class Offered(StrEnum):
 @app.command(epilog=examples("arcus ca init -c arcus.yaml"))
 def init(config: ConfigOption, as_json: JsonOption = False) -> None:
     """Make the CAs that do not exist yet. `arcus run` does this, too."""
-    from appliance.app.parts import authorities
     from appliance.app.paths import StatePaths
 
     loaded = load_config(config).config
     os.umask(0o077)
     StatePaths(loaded.state_dir).create()
-    made = authorities(loaded)
+    made = {ca.name: _made(loaded, ca) for ca in loaded.ca}
     if as_json:
-        print_json([_described(loaded, ca, made[ca.name].public) for ca in loaded.ca])
+        print_json([_described(loaded, ca, made[ca.name]) for ca in loaded.ca])
         return
     for ca in loaded.ca:
         print(f"{ca.name}: {certificate_file(loaded, ca)} sha256 {made[ca.name].fingerprint}")
+
+
+def _made(config: "AppConfig", ca: "Ca") -> "PublicAuthority":
+    """The CA, which is announced only where there was none."""
+    from appliance.app.parts import authority
+
+    if certificate_file(config, ca).exists() or ca.certificate is not None:
+        return authority(config, ca.name).public
+    with announced(config, ca.name, tenants_of(config, ca), "made", ca.common_name):
+        return authority(config, ca.name).public
 
 
 @app.command(epilog=examples("arcus ca show -c arcus.yaml", "arcus ca show -c arcus.yaml --tenant tenant-a --json"))

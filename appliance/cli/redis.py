@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from appliance.cli.acting import announced
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, group, load_config, print_json
 
 app = group("redis", "The shared tier for leaves.")
@@ -21,10 +22,13 @@ def rotate_key(
     from appliance.app.paths import StatePaths
     from certs import sealing
 
-    file = StatePaths(load_config(config).config.state_dir).leaf_cache_key
+    loaded = load_config(config).config
+    file = StatePaths(loaded.state_dir).leaf_cache_key
     if not file.exists():
         raise CliError(f"there is no key yet: {file}", "`arcus run` makes it when the configuration has redis")
-    identifier = sealing.rotate(file, keep)
+    tenants = sorted(tenant.tenant_id for tenant in loaded.tenant)
+    with announced(loaded, file.stem, tenants, "rotated", f"former keys that are kept: {keep} at most", on="key"):
+        identifier = sealing.rotate(file, keep)
     if as_json:
         print_json({"file": str(file), "identifier": identifier, "kept": keep})
     else:

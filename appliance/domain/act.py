@@ -30,8 +30,8 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """``id``: of the event; the same act told twice has the same one. ``on``: exclusion, ca or quarantine, ``subject``: which
-    one. ``verb``: a past participle. ``failed``: why it came to nothing after it was told; empty when it did not."""
+    """``id``: of the event; the same act told twice has the same one. ``on``: exclusion, ca, key or quarantine, ``subject``:
+    which one. ``verb``: a past participle. ``failed``: why it came to nothing after it was told; empty when it did not."""
 
     id: str
     at: float

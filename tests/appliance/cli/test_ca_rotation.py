@@ -10,6 +10,7 @@ import pytest
 from appliance.domain.readiness import Encounter
 from appliance.storage.ca_encounters import CaEncounters
 from appliance.storage.sqlite import SqliteStore
+from certs import sealing
 from tests.appliance.cli.conftest import Arcus
 
 
@@ -79,13 +80,12 @@ def test_show_has_the_generations_beside_the_current_one(arcus: Arcus, config: P
 def test_aud_04_a_step_that_cannot_be_made_is_refused_before_it_is_announced(
     arcus: Arcus, config: Path, step: tuple[str, ...]
 ) -> None:
-    """No event says that it was done, or that something failed: nothing was begun."""
+    """No event says that it was done, or that something failed: nothing was begun but what came before."""
     assert arcus("ca", "init", "-c", config).code == 0
     ran = arcus("ca", *step, "-c", config, "--tenant", "blue")
     assert (ran.code, ran.out) == (1, "")
     assert re.match(r"error: there is no (next|previous) CA 'main'\nhint: ", ran.err)
-    spool = config.parent / "state" / "spool"
-    assert [file.read_bytes() for file in spool.glob("**/*") if file.is_file()] == []
+    assert {event["act"]["verb"] for event in told(config)} == {"made"}
 
 
 def test_a_switch_waits_for_the_clients(arcus: Arcus, config: Path, rotating) -> None:
@@ -138,10 +138,10 @@ def test_aud_04_what_is_done_to_a_ca_is_told_before_it_is_done(
     assert arcus("ca", "drop", "-c", config, "--tenant", "blue", "--generation", "previous").code == 0
     events = told(config)
     assert [(event["act"]["verb"], event["action"]) for event in events if event["tenant_id"] == "blue"] == [
-        ("rotated", "decide"), ("revoked a leaf", "decide"), ("switched", "decide"), ("rotated", "decide"),
+        ("made", "decide"), ("rotated", "decide"), ("revoked a leaf", "decide"), ("switched", "decide"), ("rotated", "decide"),
         ("switched", "decide"), ("switched", "fail"), ("dropped", "decide"),
     ]  # fmt: skip
-    rotated, revoked, *_ = (event for event in events if event["tenant_id"] == "blue")
+    _, rotated, revoked, *_ = (event for event in events if event["tenant_id"] == "blue")
     assert (rotated["kind"], rotated["act"]["on"], rotated["act"]["subject"]) == ("decision", "ca", "main")
     assert (rotated["source_ip"], revoked["source_ip"]) == ("", "10.9.8.7")
     assert revoked["act"]["note"] == "serial abc, key_compromise"
@@ -156,3 +156,45 @@ def test_aud_04_what_cannot_be_told_is_not_done(arcus: Arcus, config: Path, rota
     refused = arcus("ca", "switch", "-c", config, "--tenant", "blue", "--anyway")
     assert (refused.code, "audit spool" in refused.err) == (1, True)
     assert signing(arcus, config) == rotating["current"]["sha256"]
+
+
+def test_aud_04_a_ca_that_is_made_is_told_once_for_each_of_its_tenants(arcus: Arcus, config: Path) -> None:
+    """Whose CA it is, and what it is called; a CA that is there already is no act."""
+    assert arcus("ca", "init", "-c", config).code == 0
+    events = told(config)
+    assert sorted(event["tenant_id"] for event in events) == sorted({event["tenant_id"] for event in events})
+    assert {(event["kind"], event["action"], event["act"]["on"], event["act"]["verb"]) for event in events} == {
+        ("decision", "decide", "ca", "made")
+    }
+    assert "blue" in {event["tenant_id"] for event in events}
+    assert arcus("ca", "init", "-c", config).code == 0
+    assert told(config) == events
+
+
+@pytest.mark.security
+def test_aud_04_no_ca_is_made_that_cannot_be_told(arcus: Arcus, config: Path) -> None:
+    config.write_text(config.read_text() + "\naudit:\n  spool_max: 1M\n")
+    spool = config.parent / "state" / "spool"
+    spool.mkdir(parents=True)
+    (spool / "1-000-1-000001.seg").write_bytes(b"x" * 1_048_576)
+    refused = arcus("ca", "init", "-c", config)
+    assert (refused.code, "audit spool" in refused.err) == (1, True)
+    assert list((config.parent / "state" / "ca").glob("**/*.key")) == []
+
+
+def test_aud_04_the_key_of_shared_leaves_is_rotated_in_sight(arcus: Arcus, config: Path) -> None:
+    """Every tenant has leaves under it. What fails is told as well."""
+    file = config.parent / "state" / "leaf-cache.key"
+    file.parent.mkdir()
+    sealing.ensure(file)
+    assert arcus("redis", "rotate-key", "-c", config, "--keep", "2").code == 0
+    file.write_text("damaged\n")
+    assert arcus("redis", "rotate-key", "-c", config).code == 1
+    events = [event for event in told(config) if event["tenant_id"] == "blue"]
+    assert [(event["act"]["on"], event["act"]["subject"], event["act"]["verb"], event["action"]) for event in events] == [
+        ("key", "leaf-cache", "rotated", "decide"), ("key", "leaf-cache", "rotated", "decide"),
+        ("key", "leaf-cache", "rotated", "fail"),
+    ]  # fmt: skip
+    assert events[0]["act"]["note"] == "former keys that are kept: 2 at most"
+    assert "must hold" in events[-1]["act"]["failed"]
+    assert file.read_text() == "damaged\n"
