@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from appliance.app.paths import StatePaths
@@ -25,9 +26,10 @@ EICAR_ONLY = "  scanner        EICAR test signatures only: for real protection, 
 class ClamavKeeper:
     """Traffic does not wait for clamd: until it answers, scans fail, and the services' policies for failures decide."""
 
-    def __init__(self, scanner: ClamdScanner, paths: StatePaths, health: HealthWriter) -> None:
+    def __init__(self, scanner: ClamdScanner, paths: StatePaths, health: HealthWriter, say: Callable[[str], None]) -> None:
         self._clamd = ManagedClamd(paths.clamd, ClamdTuning(max_size=scanner.max_size, threads=scanner.concurrency))
         self._health = health
+        self._say = say
         self._told = ""
 
     @property
@@ -58,7 +60,7 @@ class ClamavKeeper:
             return
         self._told = ""
         if self.eicar_only:
-            print(EICAR_ONLY, flush=True)
+            self._say(EICAR_ONLY)
         self._set(State.DEGRADED if self.eicar_only else State.OK, "EICAR test signatures only" if self.eicar_only else "")
         while self._clamd.alive:  # noqa: ASYNC110 - a process gives no event
             await asyncio.sleep(CHECK)
@@ -92,7 +94,7 @@ def with_running_clamd(config: AppConfig, system: Path = SYSTEM_SOCKET) -> AppCo
     return config.model_copy(update={"icap_server": icap.with_clamd(clamd.model_copy(update=chosen))})
 
 
-def keeper(config: AppConfig, paths: StatePaths, health: HealthWriter) -> ClamavKeeper | None:
-    """The keeper that the configuration asks for, if it does."""
+def keeper(config: AppConfig, paths: StatePaths, health: HealthWriter, say: Callable[[str], None]) -> ClamavKeeper | None:
+    """The keeper that the configuration asks for, if it does. ``say``: to the person who started us."""
     scanner = config.icap_server.clamd if config.icap_server else None
-    return ClamavKeeper(scanner, paths, health) if scanner is not None and scanner.managed else None
+    return ClamavKeeper(scanner, paths, health, say) if scanner is not None and scanner.managed else None

@@ -13,6 +13,7 @@ from appliance.app.icap_sockets import process_names
 from appliance.app.parts import stop_on
 from appliance.app.paths import StatePaths
 from appliance.app.sockets import Sockets
+from appliance.app.speaker import Speaker
 from appliance.config.icap_server import IcapServer
 from appliance.config.root import AppConfig
 from appliance.engine.child import Child
@@ -31,6 +32,7 @@ class IcapParent:
     def __init__(self, config: AppConfig, paths: StatePaths) -> None:
         self.config = with_running_clamd(config)
         self.paths = paths
+        self._say = Speaker(config.log)
         self.metrics = Metrics()
         self.beat = Heartbeat(paths.run, "parent", self.metrics, self._sample)
 
@@ -41,12 +43,12 @@ class IcapParent:
         generation = supervisor.current["icap"] = supervisor.generation(1, children)
         generation.start()
         generation.begin()
-        clamd = keeper(self.config, self.paths, self.beat.health)
+        clamd = keeper(self.config, self.paths, self.beat.health, self._say)
         helpers = [asyncio.create_task(self.beat.run())]
         if clamd is not None:
             helpers.append(asyncio.create_task(clamd.run()))
-        print("\n".join(_addresses(self.config.icap_server)), flush=True)
-        helpers.append(asyncio.create_task(announce(self._health, _say)))
+        self._say("\n".join(_addresses(self.config.icap_server)))
+        helpers.append(asyncio.create_task(announce(self._health, self._say)))
         await stop.wait()
         quick = signal.SIGINT in received
         await supervisor.stop(signal.SIGINT if quick else signal.SIGTERM, 2.0 if quick else DRAIN + GRACE)
@@ -55,7 +57,7 @@ class IcapParent:
         await asyncio.gather(*helpers, return_exceptions=True)
         if self.config.icap_server is not None and self.config.icap_server.unix is not None:
             self.config.icap_server.unix.path.unlink(missing_ok=True)
-        _say("arcus: stopped")
+        self._say("arcus: stopped")
         return 0
 
     def _sample(self, health: HealthWriter) -> None:
@@ -89,13 +91,11 @@ def _children(config: AppConfig) -> list[Child]:
 def _addresses(server: IcapServer | None) -> list[str]:
     if server is None:
         return []
-    lines = [f"arcus: ICAP at icap://{server.listen.address}/reqmod and /respmod, {server.workers} workers; Ctrl-C ends it"]
+    lines = [f"arcus: ICAP server, {server.workers} workers; Ctrl-C ends it"]
+    if server.listen is not None:
+        lines.append(f"arcus: ICAP at icap://{server.listen.address}/reqmod and /respmod")
     if server.tls is not None:
         lines.append(f"arcus: ICAP over TLS at icaps://{server.tls.listen.address}/reqmod and /respmod")
     if server.unix is not None:
         lines.append(f"arcus: ICAP at icap+unix://{server.unix.path}:/reqmod and :/respmod")
     return lines
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

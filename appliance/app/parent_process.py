@@ -20,6 +20,7 @@ from appliance.app.parts import drain_seconds, stop_on, worker_count
 from appliance.app.paths import StatePaths
 from appliance.app.preparation import prepared
 from appliance.app.reload import Reloader
+from appliance.app.speaker import Speaker
 from appliance.app.standing import Standing
 from appliance.config.root import AppConfig
 from appliance.control import token
@@ -51,6 +52,7 @@ class Parent:
         patience = standing.config.reload.ready_timeout
         prepare = partial(prepared, state=paths.root, stamp=stamp, environment=environment, patience=patience)
         clock = SystemClock()
+        self._say = Speaker(standing.config.log)
         self.reloader = Reloader(standing, self.fleet, prepare, self.metrics, self.beat.health, clock)
         self.commands = Commands(self.reloader, self.fleet.supervisor)
 
@@ -65,11 +67,11 @@ class Parent:
         stop, received = stop_on((signal.SIGTERM, signal.SIGINT))
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reloader.hang_up)
         control = local_socket.bind(paths.run, SOCKET)
-        works = [self.beat.run(), ControlServer(control, self.commands.answer).run(), announce(self._arrived, _say)]
-        if (clamd := keeper(config, paths, self.beat.health)) is not None:
+        works = [self.beat.run(), ControlServer(control, self.commands.answer).run(), announce(self._arrived, self._say)]
+        if (clamd := keeper(config, paths, self.beat.health, self._say)) is not None:
             works.append(clamd.run())
         helpers = [asyncio.create_task(work) for work in works]
-        print(banner(config, paths, self.path, new_token, worker_count(config)), flush=True)
+        self._say(banner(config, paths, self.path, new_token, worker_count(config)))
         await stop.wait()
         await self.reloader.close()
         await self._stop_children(quick=signal.SIGINT in received)
@@ -77,7 +79,7 @@ class Parent:
             helper.cancel()
         await asyncio.gather(*helpers, return_exceptions=True)
         (paths.run / SOCKET).unlink(missing_ok=True)
-        _say("arcus: stopped")
+        self._say("arcus: stopped")
         return 0
 
     async def _stop_children(self, *, quick: bool) -> None:
@@ -118,7 +120,3 @@ def _environment(paths: StatePaths) -> dict[str, str]:
         VARIABLE: str(paths.metrics),
         "PYTHONPATH": str(Path(appliance.__file__).parents[1]),
     }
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

@@ -50,9 +50,7 @@ def own_listeners(config: AppConfig) -> list[Target]:
     """Every address that the appliance itself listens on, and its Redis: no client may be sent there."""
     listens: list[Listen] = [server.listen for server in config.server]
     if config.icap_server is not None:
-        listens.append(config.icap_server.listen)
-        if config.icap_server.tls is not None:
-            listens.append(config.icap_server.tls.listen)
+        listens += config.icap_server.listens.values()
     if config.admin is not None:
         listens.append(config.admin.listen)
     redis = config.redis.address if config.redis is not None else None

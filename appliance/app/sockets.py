@@ -17,6 +17,7 @@ from appliance.engine.listener import bind
 type Key = tuple[str, str, bool]
 """What makes two sockets the same: address, name where the kernel chooses the port, and whether it is transparent."""
 
+UNIX_BACKLOG = 1024
 MORE = "#"
 """Between a listener's name and a number, for the second and later sockets of one worker."""
 
@@ -28,18 +29,20 @@ class Wanted:
     kind: str
     name: str
     path: str
-    listen: Listen
+    listen: Listen | IcapUnixListen
     count: int = 0
     transparent: bool = False
-    unix: IcapUnixListen | None = None
-    """Instead of the address of ``listen``."""
 
     @property
     def key(self) -> Key:
-        if self.unix is not None:
-            return f"{self.kind} {self.unix.path}", "", False
+        if isinstance(self.listen, IcapUnixListen):
+            return f"{self.kind} {self.listen.path}", "", False
         address = self.listen.address
         return f"{self.kind} {address}", "" if address.port else self.name, self.transparent
+
+    @property
+    def backlog(self) -> int:
+        return UNIX_BACKLOG if isinstance(self.listen, IcapUnixListen) else self.listen.backlog
 
 
 def wanted(config: AppConfig, workers: int) -> Iterator[Wanted]:
@@ -59,11 +62,10 @@ def wanted(config: AppConfig, workers: int) -> Iterator[Wanted]:
 def _of_icap(node: IcapServer) -> Iterator[Wanted]:
     """TCP ports are shared by SO_REUSEPORT, each worker with a queue of its own; a unix socket has one queue, which all of them
     take from."""
-    yield Wanted("icap", PLAIN, "icap_server.listen", node.listen, node.workers)
-    if node.tls is not None:
-        yield Wanted("icap", TLS, "icap_server.tls.listen", node.tls.listen, node.workers)
+    for key, listen in node.listens.items():
+        yield Wanted("icap", PLAIN if key == "listen" else TLS, f"icap_server.{key}", listen, node.workers)
     if node.unix is not None:
-        yield Wanted("icap", UNIX, "icap_server.unix", node.listen, unix=node.unix)
+        yield Wanted("icap", UNIX, "icap_server.unix", node.unix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class Sockets:
         for each in wanted(config, workers):
             try:
                 bound.by_name[each.kind, each.name] = each.key
-                bound.backlogs[each.key] = each.listen.backlog
+                bound.backlogs[each.key] = each.backlog
                 bound.groups[each.key] = self._group(each, bound.fresh)
             except OSError as error:
                 problems.append(Problem(self._cause(each, error), each.path))
@@ -134,16 +136,17 @@ class Sockets:
 
     def _group(self, each: Wanted, fresh: list[socket.socket]) -> list[socket.socket]:
         socks = list(self._held.get(each.key, ()))
-        if each.unix is not None:
+        listen = each.listen
+        if isinstance(listen, IcapUnixListen):
             if not socks:
-                socks.append(bind_unix(each.unix))
+                socks.append(bind_unix(listen))
                 fresh.append(socks[0])
             return socks
-        if not socks and each.count and not self._ours(each.listen):
-            _probe(each.listen)
+        if not socks and each.count and not self._ours(listen):
+            _probe(listen)
         while len(socks) < (each.count or 1):
-            port = socks[0].getsockname()[1] if socks else each.listen.address.port
-            socks.append(_bind(each, port))
+            port = socks[0].getsockname()[1] if socks else listen.address.port
+            socks.append(bind(listen.address.host, port, 0, reuse_port=bool(each.count), transparent=each.transparent))
             fresh.append(socks[-1])
         return socks
 
@@ -157,8 +160,8 @@ class Sockets:
         )
 
     def _cause(self, each: Wanted, error: OSError) -> str:
-        if each.unix is not None:
-            return f"cannot listen on {each.unix.path}: {error.strerror or error}"
+        if isinstance(each.listen, IcapUnixListen):
+            return f"cannot listen on {each.listen.path}: {error.strerror or error}"
         return f"{error.args[1]} ({self._hint(each.listen.address.port)})"
 
     def _hint(self, port: int) -> str:
@@ -174,11 +177,6 @@ def shared_out(sockets: Mapping[str, socket.socket], name: str) -> list[socket.s
 
 def _transparent(server: Server) -> bool:
     return isinstance(server, TcpTproxy) and server.mode == "tproxy"
-
-
-def _bind(each: Wanted, port: int) -> socket.socket:
-    address = each.listen.address
-    return bind(address.host, port, 0, reuse_port=bool(each.count), transparent=each.transparent)
 
 
 def _probe(listen: Listen) -> None:

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import asdict, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,13 +30,15 @@ def register(app: typer.Typer) -> None:
 
 
 def check(config: ConfigOption, as_json: JsonOption = False, graph: GraphOption = None) -> None:
-    """Check a configuration. Exit status 1 and one line per problem, as FILE:LINE: PATH: MESSAGE, when it cannot be used."""
-    from appliance.app.soundness import examine
+    """Check a configuration. Exit status 1 and one line per problem, as FILE:LINE: PATH: MESSAGE, when it cannot be used.
+
+    A file with `icap_server`, and besides it `state_dir` and `log` at most, is checked as `arcus icap serve` reads it.
+    """
+    from appliance.config.standalone import is_standalone, load_icap
 
     try:
-        loaded = load_config(config)
-        examine(loaded.config)
-        loaded = _with_expiry(loaded)
+        alone = is_standalone(config)
+        loaded = load_icap(config) if alone else _for_run(config)
     except ConfigError as error:
         _refuse(error.problems, as_json)
     if graph is not None:
@@ -48,7 +51,16 @@ def check(config: ConfigOption, as_json: JsonOption = False, graph: GraphOption 
         for warning in loaded.warnings:
             print(f"warning: {warning}", file=sys.stderr)
         counts = ", ".join(_count(number, what) for what, number in _summary(loaded).items())
-        print(f"{config}: ok ({counts}; {_count(len(loaded.warnings), 'warnings')})")
+        use = " for `arcus icap serve`" if alone else ""
+        print(f"{config}: ok{use} ({counts}; {_count(len(loaded.warnings), 'warnings')})")
+
+
+def _for_run(config: Path) -> "Loaded":
+    from appliance.app.soundness import examine
+
+    loaded = load_config(config)
+    examine(loaded.config)
+    return _with_expiry(loaded)
 
 
 def _count(number: int, things: str) -> str:
@@ -73,6 +85,8 @@ def _with_expiry(loaded: "Loaded") -> "Loaded":
 
 def _summary(loaded: "Loaded") -> dict[str, int]:
     config = loaded.config
+    if not config.server and config.icap_server is not None:
+        return {"ICAP workers": config.icap_server.workers, "scanners": len(config.icap_server.judges)}
     return {
         "servers": len(config.server),
         "tenants": len(config.tenant),

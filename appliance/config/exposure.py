@@ -45,9 +45,9 @@ def _listeners(view: View) -> Iterator[_Listener]:
         yield _Listener((*path, "listen", "address"), f"server {server.name!r}", server.listen)
     config = view.config
     if config.icap_server is not None:
-        yield _Listener(("icap_server", "listen", "address"), "icap_server", config.icap_server.listen)
-        if config.icap_server.tls is not None:
-            yield _Listener(("icap_server", "tls", "listen", "address"), "icap_server.tls", config.icap_server.tls.listen)
+        for key, listen in config.icap_server.listens.items():
+            what = f"icap_server.{key}".removesuffix(".listen")
+            yield _Listener(("icap_server", *key.split("."), "address"), what, listen)
     if config.admin is not None:
         yield _Listener(("admin", "listen", "address"), "admin", config.admin.listen)
     if config.demo_origin is not None:
@@ -140,7 +140,7 @@ def _admin(view: View) -> None:
             f"{admin.listen.address} can be reached from other machines: listen on 127.0.0.1, or set allow_remote: true",
         )
     icap = view.config.icap_server
-    if icap is not None and not is_loopback(icap.listen.address.host):
+    if icap is not None and icap.listen is not None and not is_loopback(icap.listen.address.host):
         view.warn(
             ("icap_server", "listen", "address"),
             f"{icap.listen.address} can be reached from other machines, and ICAP has no authentication",

@@ -8,14 +8,15 @@ from appliance.config.values import Listen, Node, Seconds
 
 
 class IcapServer(Node):
-    """An ICAP server (RFC 3507) that hands bodies to a scanner."""
+    """An ICAP server (RFC 3507) that hands bodies to a scanner. ``listen``, ``tls`` and ``unix`` are ways to reach it; one of
+    them is needed."""
 
-    listen: Listen
-    """Where it listens. It has no authentication: keep it on loopback or a private network."""
+    listen: Listen | None = None
+    """``icap://``. It has no authentication: keep it on loopback or a private network."""
     tls: IcapTlsListen | None = None
-    """``icaps://`` as well."""
+    """``icaps://``."""
     unix: IcapUnixListen | None = None
-    """A unix socket as well."""
+    """A unix socket."""
     workers: int = Field(1, ge=1, le=256)
     """Processes that share the addresses. Limits below, and the scanner's, are for each of them."""
     scanner: ClamdScanner | None = None
@@ -35,10 +36,18 @@ class IcapServer(Node):
     """Between two reads of a body."""
 
     @model_validator(mode="after")
-    def _judges(self) -> "IcapServer":
+    def _serves(self) -> "IcapServer":
+        if self.listen is None and self.tls is None and self.unix is None:
+            raise ValueError("give listen, tls or unix: where clients reach it")
         if (self.scanner is None) == (not self.scanners):
             raise ValueError("give scanner or scanners")
         return self
+
+    @property
+    def listens(self) -> dict[str, Listen]:
+        """Where it listens for TCP, by the key that says so."""
+        given = {"listen": self.listen, "tls.listen": self.tls.listen if self.tls is not None else None}
+        return {key: listen for key, listen in given.items() if listen is not None}
 
     @property
     def judges(self) -> list[Scanner]:

@@ -32,7 +32,9 @@ class Log(Node):
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe level that is written."""
     target: Literal["stdout", "stderr", "journal"] = "stdout"
-    """``journal``: as ``stderr``, and each line begins with the priority that systemd-journald reads."""
+    """``journal``: as ``stderr``, and each line begins with the priority that systemd-journald reads. Away from a terminal each
+    line is one JSON object; words for a person, such as the addresses and the admin token at the start, are on standard output,
+    or on standard error where the log has standard output."""
 
 
 class Admin(Node):

@@ -23,6 +23,12 @@ def load_icap(path: Path) -> Loaded:
     return parse_icap(read_file(path), file=str(path), base=path.absolute().parent)
 
 
+def is_standalone(path: Path) -> bool:
+    """Whether a file has ``icap_server`` and nothing that only the appliance itself could use. Raises ConfigError."""
+    data = open_document(read_file(path), str(path)).data
+    return isinstance(data, dict) and "icap_server" in data and set(data) <= set(_TAKEN)
+
+
 def parse_icap(raw: bytes | str, *, file: str, base: Path) -> Loaded:
     """As ``load_icap``, from the file's content. Raises ConfigError."""
     document = open_document(raw, file)

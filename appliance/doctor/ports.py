@@ -33,9 +33,8 @@ def _addresses(config: AppConfig) -> Iterator[tuple[str, Target]]:
     for server in config.server:
         yield f"server {server.name}", server.listen.address
     if config.icap_server is not None:
-        yield "icap_server", config.icap_server.listen.address
-        if config.icap_server.tls is not None:
-            yield "icap_server.tls", config.icap_server.tls.listen.address
+        for key, listen in config.icap_server.listens.items():
+            yield f"icap_server.{key}".removesuffix(".listen"), listen.address
     if config.admin is not None:
         yield "admin", config.admin.listen.address
 

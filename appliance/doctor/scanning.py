@@ -28,7 +28,7 @@ async def examine(config: AppConfig) -> list[Finding]:
         hint = "set icap_reqmod_service and icap_respmod_service, or icap_rules"
         return [warn("scanning", "no auditor leads to an ICAP service", hint)]
     own = config.icap_server
-    if own is None or try_bind(own.listen.address) is not None:
+    if own is None or _listens(own):
         return [await _ask(client) for client in clients]
     clamd = own.clamd
     ours = ManagedClamd(StatePaths(config.state_dir).clamd).socket
@@ -78,8 +78,16 @@ async def _without_ours(config: AppConfig, own: IcapServerConfig, clients: list[
         await scanner.close()
 
 
+def _listens(own: IcapServerConfig) -> bool:
+    """Whether somebody has its addresses: the appliance, or `arcus icap serve`."""
+    taken = any(try_bind(listen.address) is not None for listen in own.listens.values())
+    return taken or (own.unix is not None and own.unix.path.is_socket())
+
+
 def _is(client: IcapService, own: IcapServerConfig) -> bool:
-    return Target(client.address.host, client.address.port) == own.listen.address
+    if client.address.socket is not None:
+        return own.unix is not None and client.address.socket == own.unix.path
+    return Target(client.address.host, client.address.port) in [listen.address for listen in own.listens.values()]
 
 
 async def _ask_moved(client: IcapService, port: int) -> Finding:

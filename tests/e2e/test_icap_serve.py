@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -203,3 +204,29 @@ def test_wrong_use_is_told_in_a_line(options: tuple[str, ...]) -> None:
     assert done.returncode in (1, 2)
     assert "Traceback" not in done.stderr
     assert done.stderr
+
+
+async def test_icp_12_a_unix_socket_alone_and_a_log_that_holds_nothing_else(daemon: Clamd, tmp_path: Path) -> None:
+    """What is for a person is on standard error, so that every line of the log is JSON."""
+    (tmp_path / "icap.yaml").write_text(f"""
+state_dir: state
+log: {{level: debug}}
+icap_server:
+  unix: {{path: icap.sock}}
+  scanner: {{type: clamd, socket: {daemon.socket}}}
+""")
+    command = [sys.executable, "-m", "appliance.cli", "icap", "serve", "-c", str(tmp_path / "icap.yaml")]
+    out, err = tmp_path / "out", tmp_path / "err"
+    with out.open("w") as stdout, err.open("w") as stderr:
+        process = subprocess.Popen(with_us(*command), stdout=stdout, stderr=stderr, cwd=Path(__file__).parents[2])
+    try:
+        await asyncio.to_thread(wait_until, lambda: "arcus: ready" in err.read_text(), START, "arcus: ready")
+        service = IcapService(f"icap+unix://{tmp_path / 'icap.sock'}:/respmod")
+        assert told(await service.adapt(download(EICAR))) == (Outcome.BLOCKED, "malware_found")
+        await service.close()
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+    assert {json.loads(line)["level"] for line in out.read_text().splitlines()}
+    assert "icap+unix://" in err.read_text()
+    assert "icap://" not in err.read_text()

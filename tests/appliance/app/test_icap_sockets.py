@@ -46,6 +46,13 @@ def test_each_worker_has_a_queue_on_the_same_port_and_all_take_from_one_unix_soc
         socket.create_connection(shares[0][PLAIN].getsockname()).close()
 
 
+def test_a_unix_socket_may_be_the_only_way_in(tmp_path: Path) -> None:
+    with bound(config(tmp_path, listen=None, workers=2, unix={"path": str(tmp_path / "icap.sock")})) as shares:
+        assert [list(share) for share in shares] == [[UNIX], [UNIX]]
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(tmp_path / "icap.sock"))
+
+
 def test_one_worker_keeps_the_name_it_always_had(tmp_path: Path) -> None:
     assert process_names(config(tmp_path)) == ["icap"]
 

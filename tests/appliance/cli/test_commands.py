@@ -61,6 +61,17 @@ def test_check_asks_the_parts_too(arcus: Arcus, config: Path, tmp_path: Path) ->
     assert "not a CA certificate" in ran.err
 
 
+def test_icp_12_a_file_for_icap_serve_is_checked_as_what_it_is(arcus: Arcus, tmp_path: Path) -> None:
+    file = tmp_path / "icap.yaml"
+    file.write_text("icap_server:\n  unix: {path: icap.sock}\n  workers: 2\n  scanner: {type: clamd, tcp: '127.0.0.1:3310'}\n")
+    ran = arcus("check", "-c", file)
+    assert (ran.code, ran.out) == (0, f"{file}: ok for `arcus icap serve` (2 ICAP workers, 1 scanner; 0 warnings)\n")
+    assert json.loads(arcus("check", "-c", file, "--json").out)["summary"] == {"ICAP workers": 2, "scanners": 1}
+    file.write_text(file.read_text().replace("workers", "worker"))
+    broken = arcus("check", "-c", file)
+    assert (broken.code, broken.err.startswith(f"{file}:3: icap_server.worker: ")) == (1, True)
+
+
 def test_check_graph(arcus: Arcus, config: Path) -> None:
     assert arcus("check", "-c", config, "--graph", "mermaid").out.startswith("flowchart LR\n")
     assert arcus("check", "-c", config, "--graph", "ascii").code == 2

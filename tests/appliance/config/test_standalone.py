@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+import trustme
 
-from appliance.config.standalone import load_icap, parse_icap
+from appliance.config.standalone import is_standalone, load_icap, parse_icap
 from appliance.domain.errors import ConfigError
 
 GOOD = """
@@ -33,6 +34,39 @@ def test_a_file_of_its_own(tmp_path: Path) -> None:
     assert config.icap_server.unix is not None
     assert (config.state_dir, config.icap_server.unix.path) == (tmp_path / "here", tmp_path / "icap.sock")
     assert (config.icap_server.workers, config.server) == (2, [])
+
+
+NOWHERE = "icap_server:\n  scanner: {type: clamd, tcp: '127.0.0.1:3310'}\n"
+UNIX = "  unix: {path: icap.sock}\n"
+
+
+def test_one_way_in_is_enough(tmp_path: Path) -> None:
+    trustme.CA().issue_cert("icap.test").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
+    (tmp_path / "both.pem").chmod(0o600)
+    ways = {"listen": '  listen: {address: "127.0.0.1:1344"}\n', "tls.listen": (TLS % 11344).replace("none", "both.pem")}
+    for key, way in ways.items():
+        server = parse_icap(NOWHERE + way, file="icap.yaml", base=tmp_path).config.icap_server
+        assert server is not None
+        assert list(server.listens) == [key]
+    server = parse_icap(NOWHERE + UNIX, file="icap.yaml", base=tmp_path).config.icap_server
+    assert server is not None
+    assert not server.listens
+
+
+def test_a_server_that_nobody_could_reach_is_refused(tmp_path: Path) -> None:
+    assert problems(NOWHERE, tmp_path) == [("icap_server", 1)]
+
+
+def test_a_file_for_the_icap_server_alone_is_known_by_its_keys(tmp_path: Path) -> None:
+    file = tmp_path / "icap.yaml"
+    for text, alone in (
+        (GOOD, True),
+        (GOOD + "log: {level: debug}\n", True),
+        (GOOD + "tenant: []\n", False),
+        ("log: {}\n", False),
+    ):
+        file.write_text(text)
+        assert is_standalone(file) is alone, text
 
 
 def test_the_appliances_file_will_do(tmp_path: Path) -> None:
