@@ -28,7 +28,7 @@ class Auditor(Node):
     icap_respmod_service: IcapUri | None = None
     """The same for responses."""
     icap_health: IcapHealth | None = IcapHealth()
-    """How these two are checked; null where they are no virus scanners and let EICAR pass."""
+    """How these two are checked; null where they are no virus scanners and let EICAR pass: as scanners, they would be down."""
     icap_on_error: Literal["block", "bypass"] = "block"
     """What happens when one of these services cannot be asked: refuse the traffic, or pass it and record that it was not
     scanned."""

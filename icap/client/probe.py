@@ -38,6 +38,9 @@ def probe_message(method: Method, body: bytes) -> Message:
     return Message(method, _UPLOAD + fields, None, body)
 
 
+_NO_SCANNER: Final = ": its scanner does not work, or it is no virus scanner, which `health: null` says"
+
+
 def read_health(infected: Adapted, clean: Adapted) -> Health:
     """Anything but blocked and passed, in this order, is not healthy."""
     ms = infected.verdict.ms + clean.verdict.ms
@@ -47,5 +50,5 @@ def read_health(infected: Adapted, clean: Adapted) -> Health:
             return Health(False, f"{verdict.reason.word}: {verdict.detail}", ms, verdict.reason)
         if verdict.outcome is not wanted:
             text = f"the {name} test message came back {verdict.outcome.value}"
-            return Health(False, text, ms, Reason.ICAP_UNHEALTHY)
+            return Health(False, text + (_NO_SCANNER if name == "infected" else ""), ms, Reason.ICAP_UNHEALTHY)
     return Health(True, infected.verdict.signature, ms)

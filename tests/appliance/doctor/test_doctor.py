@@ -174,8 +174,23 @@ async def test_icp_14_each_named_service_is_asked_once(tmp_path: Path) -> None:
     ]
     assert "EICAR is found" in findings[0].detail
     assert "whether it scans is not checked" in findings[1].detail
-    assert findings[2].detail == "the infected test message came back clean"
+    assert findings[2].detail.startswith("the infected test message came back clean: ")
+    assert findings[2].hint.endswith("If it is no virus scanner, say so: `icap_service[blind].health: null`")
+    assert "null" not in findings[3].hint, "of a service that does not answer, nothing is known"
     assert findings[3].detail.startswith("icap_unreachable")
+
+
+@pytest.mark.integration
+async def test_icp_14_a_short_form_that_is_no_scanner_is_told_which_key_says_so(tmp_path: Path) -> None:
+    """And with that key it is fine."""
+    short = "    icap_respmod_service: %s\n    icap_timeout: 30s"
+    with clamd() as scanner, c_icap(scanner) as icap:
+        text = changed(("    icap_timeout: 30s", short % icap.uri("echo")))
+        [blind] = await scanning.examine(loads(text, tmp_path).config)
+        excused = text.replace("    icap_timeout: 30s", "    icap_health: null\n    icap_timeout: 30s")
+        [fine] = await scanning.examine(loads(excused, tmp_path).config)
+    assert (blind.level, blind.hint.partition("say so: ")[2]) == (Level.FAIL, "`auditor[inspect].icap_health: null`")
+    assert (fine.level, "whether it scans is not checked" in fine.detail) == (Level.OK, True)
 
 
 async def test_icp_14_a_service_that_no_rule_leads_to_is_not_asked(tmp_path: Path) -> None:

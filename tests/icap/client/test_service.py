@@ -264,7 +264,7 @@ async def test_check_needs_a_block_and_a_pass() -> None:
         healthy, sick = IcapService(peer.uri), IcapService(blind.uri)
         assert (await healthy.check()).ok
         health = await sick.check()
-        assert (health.ok, health.detail) == (False, "the infected test message came back clean")
+        assert (health.ok, health.detail.partition(":")[0]) == (False, "the infected test message came back clean")
         await healthy.close()
         await sick.close()
 
