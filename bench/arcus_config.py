@@ -69,6 +69,6 @@ def text(
 def _scanned(document: dict[str, Any], address: str, clamd: Path, *, kept: bool) -> dict[str, Any]:
     [auditor] = document["auditor"]
     services = {f"icap_{way}_service": f"icap://{address}/{way}" for way in ("reqmod", "respmod")}
-    own = {"listen": {"address": address}, "scanner": {"type": "clamd", "socket": str(clamd)}}
+    own = {"listen": {"address": address}, "in_workers": True, "scanner": {"type": "clamd", "socket": str(clamd)}}
     fresh = {} if kept else {"verdict_cache": {"enabled": False}}
     return document | fresh | {"auditor": [auditor | services], "icap_server": own}

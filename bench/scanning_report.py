@@ -47,10 +47,10 @@ def _proxies(results: ScanningResults) -> str:
     return f"""\
 ## Through HTTPS interception, ICAP and clamd
 
-Requests and answers both go through ICAP. Arcus: 1 worker and its own ICAP server. For 100 KB, squid has a delay pool
-(class 1, 4,000,000/4,000,000 bytes): without one, this version passes no GET body of 64 KiB or more through a service that
-scans before it answers (squid bug 5352). The pool bounds its rate at about 40 of them a second; what it takes of the
-CPU is still its own.
+Requests and answers are both scanned. Arcus: 1 worker with its ICAP server's services in it (in_workers); squid asks c-icap.
+For 100 KB, squid has a delay pool (class 1, 4,000,000/4,000,000 bytes): without one, this version passes no GET body of 64 KiB
+or more through a service that scans before it answers (squid bug 5352). The pool bounds its rate at about 40 of them a second;
+what it takes of the CPU is still its own.
 
 {_table(header, lines)}{_failures(results)}"""
 

@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from appliance.app.own_server import OwnServer
 from appliance.app.verdicts import PATIENCE, Verdicts
 from appliance.config.auditor import Auditor
 from appliance.config.icap_chain import IcapChain
@@ -15,6 +16,7 @@ from appliance.config.root import AppConfig
 from icap.client import Chain, FailPolicy, IcapService, Member, Repeat, Service, ServiceEvent, ServiceSet, Tuning
 from icap.client.prober import Rhythm
 from icap.client.tls import client_context
+from icap.client.way import Way
 
 type Told = Callable[[ServiceEvent], None]
 
@@ -30,11 +32,20 @@ class Place:
 class IcapServices:
     """``clients``: every service that is used, in the order in which they were made."""
 
-    def __init__(self, config: AppConfig, told: Told, place: Place = Place(), verdicts: Verdicts | None = None) -> None:
+    def __init__(
+        self,
+        config: AppConfig,
+        told: Told,
+        place: Place = Place(),
+        verdicts: Verdicts | None = None,
+        own: OwnServer | None = None,
+    ) -> None:
+        """``own``: our ICAP server's services in this process."""
         self._config = config
         self._told = told
         self._place = place
         self._verdicts = verdicts
+        self._own = own
         self._services = {node.name: node for node in config.icap_service}
         self._sets = {node.name: node for node in config.icap_set}
         self._chains = {node.name: node for node in config.icap_chain}
@@ -63,6 +74,7 @@ class IcapServices:
     def short_client(self, auditor: Auditor, uri: str) -> IcapService:
         key = (auditor.name, uri)
         if key not in self._clients:
+            tuning = Tuning(first_byte_timeout=auditor.icap_timeout, workers=self._place.workers)
             self._clients[key] = IcapService(
                 uri,
                 connect_timeout=auditor.icap_connect_timeout,
@@ -70,13 +82,15 @@ class IcapServices:
                 max_connections=auditor.icap_max_connections,
                 health=_rhythm(auditor.icap_health, Tuning().revival_delay),
                 on_event=self._told,
-                tuning=Tuning(first_byte_timeout=auditor.icap_timeout, workers=self._place.workers),
+                tuning=tuning,
+                way=self._inside(uri, auditor.icap_max_connections, tuning),
             )
         return self._clients[key]
 
     def client(self, node: Node) -> IcapService:
         key = ("", node.name)
         if key not in self._clients:
+            tuning = self._tuning(node)
             self._clients[key] = IcapService(
                 node.uri,
                 name=node.name,
@@ -86,9 +100,13 @@ class IcapServices:
                 health=_rhythm(node.health, node.revival_delay),
                 on_event=self._told,
                 tls=_tls(node),
-                tuning=self._tuning(node),
+                tuning=tuning,
+                way=self._inside(node.uri, node.max_connections, tuning),
             )
         return self._clients[key]
+
+    def _inside(self, uri: str, limit: int, tuning: Tuning) -> Way | None:
+        return self._own.way(uri, limit, tuning) if self._own is not None else None
 
     def _tuning(self, node: Node) -> Tuning:
         return Tuning(

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from addons.scanning import Scanning
 from appliance.app.icap_services import IcapServices, Place, Told
+from appliance.app.own_server import own_server
 from appliance.app.verdicts import Verdicts
 from appliance.config.auditor import Auditor
 from appliance.config.icap_graph import METHODS
@@ -27,13 +28,16 @@ class Scanners:
         place: Place = Place(),  # noqa: B008 - it is frozen
         verdicts: Verdicts | None = None,
     ) -> None:
-        self._services = IcapServices(config, told, place, verdicts)
+        self._own = own_server(config)
+        self._services = IcapServices(config, told, place, verdicts, self._own)
         auditors = {auditor.name: self._scanning(auditor, lists) for auditor in config.auditor}
         self.by_tenant = {TenantId(tenant.tenant_id): auditors[tenant.auditor] for tenant in config.tenant}
         self.clients = self._services.clients
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin to check the services, so that the first message need not wait for it."""
+        if self._own is not None:
+            await self._own.start()
         for client in self.clients:
             client.start()
 
@@ -47,6 +51,8 @@ class Scanners:
     async def close(self) -> None:
         for client in self.clients:
             await client.close()
+        if self._own is not None:
+            await self._own.close()
 
     def _scanning(self, auditor: Auditor, lists: Lists) -> Scanning:
         rules = ScanRules.compile(auditor, lists)

@@ -84,7 +84,7 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
     worker = build.worker(sockets)
     beat = Heartbeat(StatePaths(config.state_dir).run, f"worker-{index}", build.metrics, build.sample)
     build.leaves.start()
-    build.scanners.start()
+    await build.scanners.start()
     beating: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     try:
         await stage.enter()

@@ -3,7 +3,7 @@
 from pydantic import Field, model_validator
 
 from appliance.config.icap_listen import IcapTlsListen, IcapUnixListen
-from appliance.config.scanners import ClamdScanner, Scanner
+from appliance.config.scanners import ClamdScanner, HashScanner, Scanner
 from appliance.config.values import Listen, Node, Seconds
 
 
@@ -19,6 +19,11 @@ class IcapServer(Node):
     """A unix socket."""
     workers: int = Field(1, ge=1, le=256)
     """Processes that share the addresses. Limits below, and the scanner's, are for each of them."""
+    in_workers: bool = False
+    """The appliance's own messages to ``listen`` or ``unix`` are scanned in the worker that has them, without ICAP and this
+    server's processes in between, which serve others as before. Only with scanners that take no body apart: clamd, which is a
+    process of its own, and hash lists, which each worker then keeps in memory. The scanners' limits are then for each worker
+    as well."""
     scanner: ClamdScanner | None = None
     """What judges the bodies: the short form of ``scanners`` with one clamd."""
     scanners: list[Scanner] = []
@@ -41,6 +46,12 @@ class IcapServer(Node):
             raise ValueError("give listen, tls or unix: where clients reach it")
         if (self.scanner is None) == (not self.scanners):
             raise ValueError("give scanner or scanners")
+        parsing = [each.name for each in self.judges if not isinstance(each, ClamdScanner | HashScanner)]
+        if self.in_workers and parsing:
+            raise ValueError(
+                f"in_workers is for scanners of the types clamd and hashes: {', '.join(parsing)} takes bodies apart, which "
+                "belongs in a process that holds no traffic; remove in_workers"
+            )
         return self
 
     @property

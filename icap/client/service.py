@@ -25,6 +25,7 @@ from icap.client.stats import EventSink, ServiceEvent, ServiceStats
 from icap.client.threat import clean_text, noted_headers, scanner_lines
 from icap.client.transaction import Answer
 from icap.client.tuning import Tuning
+from icap.client.way import Way
 from icap.protocol import Headers, ServiceOptions, Transfer
 from icap.protocol.options import parse_istag
 
@@ -54,8 +55,9 @@ class IcapService:
         tls: ssl.SSLContext | None = None,
         tuning: Tuning | None = None,
         clock: Clock | None = None,
+        way: Way | None = None,
     ) -> None:
-        """Raises ValueError when ``uri`` is none."""
+        """``way``: to the service, where it is not over connections to ``uri``. Raises ValueError when ``uri`` is none."""
         self.address = ServiceAddress.parse(uri)
         self.name = name or str(self.address)
         self.stats = ServiceStats()
@@ -68,7 +70,7 @@ class IcapService:
         self.standing = Standing(breaker, self.stats, self._tell, checked=health is not None)
         self._prober = Prober(self._probe, self.standing, health, random.random) if health is not None else None
         self._features = Features(self._fetch_options, clock, tuning.default_options_ttl)
-        self._line = Line(self.address, connect_timeout, max_connections, tls, tuning, self.stats)
+        self._way: Way = way or Line(self.address, connect_timeout, max_connections, tls, tuning, self.stats)
         self._streams = 0
         self._author = Author(self.address, tuning)
 
@@ -113,14 +115,14 @@ class IcapService:
     @property
     def connection_limit(self) -> int:
         """Connections allowed now: the configured number, or fewer when the service says so."""
-        return self._line.limit
+        return self._way.limit
 
     async def close(self) -> None:
         """Close the connections; transactions under way end as they will."""
         if self._prober is not None:
             await self._prober.close()
         await self._features.close()
-        self._line.close()
+        self._way.close()
 
     async def _probe(self) -> Health:
         """Raises ScanError when there are no options that say which method is to be tried."""
@@ -149,7 +151,7 @@ class IcapService:
                 answer, judgement = await self._streamed(message, message.body, options)
             else:
                 request = self._author.request(message, options)
-                answer = await self._line.exchange(request, message.body or b"", started + self._timeout)
+                answer = await self._way.exchange(request, message.body or b"", started + self._timeout)
                 self._note(answer)
                 judgement = judge(message, answer, allow_206=self._tuning.allow_206)
         except ScanError as error:
@@ -162,14 +164,14 @@ class IcapService:
     async def _streamed(self, message: Message, body: Body, options: ServiceOptions) -> tuple[Answer, Judgement]:
         """A body that may still be arriving. At most half of the connections go to such bodies at a time, so that slow
         uploads cannot take all: above that, one is waited for until it is complete."""
-        if self._streams >= max(1, self._line.limit // 2):
+        if self._streams >= max(1, self._way.limit // 2):
             await body.complete()
         await body.available(max(1, options.preview or 0))
         streaming = not body.ended
         self._streams += streaming
         try:
             deadline = asyncio.get_running_loop().time() + self._timeout
-            answer = await self._line.exchange(self._author.request(message, options), body, deadline)
+            answer = await self._way.exchange(self._author.request(message, options), body, deadline)
         finally:
             self._streams -= streaming
         self._note(answer)
@@ -201,7 +203,7 @@ class IcapService:
 
     async def _fetch_options(self) -> ServiceOptions:
         deadline = asyncio.get_running_loop().time() + self._tuning.options_timeout
-        answer = await self._line.exchange(self._author.question(), b"", deadline)
+        answer = await self._way.exchange(self._author.question(), b"", deadline)
         if answer.status != 200:
             raise ScanError(Reason.ICAP_ERROR, f"status {answer.status} in answer to OPTIONS")
         options = ServiceOptions.parse(answer.headers)
@@ -212,7 +214,7 @@ class IcapService:
 
     def _apply(self, options: ServiceOptions) -> None:
         self.stats.options_fetched += 1
-        self._line.allow(options.max_connections)
+        self._way.allow(options.max_connections)
         self.stats.istag = options.istag
         self._tell("options", f"methods {', '.join(sorted(options.methods))}; preview {options.preview}")
 
@@ -225,7 +227,7 @@ class IcapService:
             self._tell("istag", istag)
         if answer.status == 503:
             # More connections than the service takes: keep to what it bears until its options are read again, soon.
-            self._line.back_off()
+            self._way.back_off()
             self._features.renew()
         elif answer.status in (404, 405):
             self._features.forget()
@@ -254,7 +256,7 @@ class IcapService:
             engine=clean_text(headers.first("X-Arcus-Scanner") or istag),
             ms=ms,
             size=length_of(message.body),
-            sha256=message.sha256 or await _digest(message.body),
+            sha256=message.sha256 or (answer.sha256 if answer is not None else "") or await _digest(message.body),
             detail=clean_text(detail),
             headers=noted_headers(headers),
             scanners=scanner_lines(headers),

@@ -26,6 +26,8 @@ class Answer:
     body: bytes | Body | None = None
     use_original_body: int | None = None
     reason: str = ""
+    sha256: str = ""
+    """Of the body that was judged, where it was computed in this process."""
 
 
 async def exchange(connection: Connection, request: Request, body: bytes | Body) -> Answer:

@@ -1,30 +1,27 @@
 """The services of the server: ``reqmod`` and ``respmod`` scan, ``echo`` gives everything back."""
 
 import contextlib
-import logging
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Final
 
 from appliance.domain.errors import ScanError
 from appliance.domain.reason import Reason
-from icap.protocol.checks import is_check
 from icap.protocol.events import Request, Response
 from icap.protocol.headers import Field, Headers
 from icap.protocol.options import ServiceOptions
 from icap.server.exchange import PIECE, Exchange
-from icap.server.findings import JUDGED_BY_BODY, facts, refusal, threat_name
-from icap.server.heads import block_page, returned_head
+from icap.server.findings import JUDGED_BY_BODY, facts
+from icap.server.heads import returned_head
 from icap.server.keep import Keep, KeepBudget, tee
+from icap.server.ruling import Ruling, blocked, no_verdict, undecided
 from icap.server.scanners.scanner import UNKNOWN, Scanner, ScanOutcome, ScanResult
-from icap.server.service import bare, istag_field, make_istag
+from icap.server.service import istag_field, make_istag
 from icap.server.settings import ServerSettings
 from icap.server.subject import subject_of
 
-logger = logging.getLogger(__name__)
-
-_CLAIMED: Final = (("client", "X-Client-IP"), ("subscriber", "X-Subscriber-ID"))
+_TOO_EARLY: Final = "the scanner says clean before the end of the body"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +81,12 @@ class EchoService:
             self._unmodified = (istag, Response(204, Headers((istag_field(istag), *self._of_no_body))))
         return self._unmodified[1]
 
+    def offered(self) -> Response:
+        """What OPTIONS is answered."""
+        return Response(200, Headers(self._offer.fields(self._methods, self.istag)))
+
     async def options(self, exchange: Exchange) -> None:
-        await exchange.answer(Response(200, Headers(self._offer.fields(self._methods, self.istag))))
+        await exchange.answer(self.offered())
 
     async def serve(self, exchange: Exchange) -> None:
         with self._kept(exchange) as keep:
@@ -98,12 +99,24 @@ class EchoService:
 
     async def _serve(self, exchange: Exchange, keep: Keep | None) -> None:
         try:
-            async for _ in self._body(exchange, keep):
-                continue
+            ruling = await self.judge(exchange.request, self._body(exchange, keep), lambda: exchange.complete)
+            exchange.account.scan, exchange.account.reason = ruling.scan, ruling.reason
+            if ruling.response.status == 204:
+                await give_back(exchange, keep, ruling.response.headers)
+            else:
+                await exchange.answer(ruling.response, ruling.page)
         except ScanError as error:
             await self.refuse(exchange, error.reason, error.detail)
-            return
-        await self.unmodified(exchange, keep)
+
+    async def judge(self, request: Request, pieces: AsyncIterator[bytes], complete: Callable[[], bool]) -> Ruling:
+        """What becomes of a message with the body ``pieces``. ``complete``: whether they were taken to their end.
+
+        Raises:
+            ScanError: what ``pieces`` raises.
+        """
+        async for _ in pieces:
+            continue
+        return Ruling(self._no_content())
 
     def _body(self, exchange: Exchange, keep: Keep | None) -> AsyncIterator[bytes]:
         return exchange.body() if keep is None else tee(exchange.body(), keep)
@@ -116,12 +129,10 @@ class EchoService:
         except ScanError as error:
             await self.refuse(exchange, error.reason, error.detail)
 
-    async def refuse(self, exchange: Exchange, reason: Reason, detail: str, *fields: Field) -> None:
-        """500: there is no verdict, and the client's policy decides."""
+    async def refuse(self, exchange: Exchange, reason: Reason, detail: str) -> None:
+        """There is no verdict, and the client's policy decides."""
         exchange.account.reason = reason.word
-        logger.info("no verdict: %s: %s", reason.word, detail)  # not louder: a scanner that is down says so once itself
-        status = 503 if reason is Reason.RESOURCE_EXHAUSTED else 500
-        await exchange.answer(bare(status, self.istag, ("X-Arcus-Error", reason.word), *fields))
+        await exchange.answer(no_verdict(self.istag, reason, detail))
 
 
 async def give_back(exchange: Exchange, keep: Keep | None, headers: Headers) -> None:
@@ -164,40 +175,19 @@ class ScanService(EchoService):
     def at_once(self, request: Request, may_send_204: bool) -> Response | None:
         return None if request.body else super().at_once(request, may_send_204)
 
-    async def _serve(self, exchange: Exchange, keep: Keep | None) -> None:
-        if not exchange.request.body:
-            await self.unmodified(exchange, keep, *self._of_no_body)
-            return
-        try:
-            subject = subject_of(exchange.request) if self._scanner.grounds else UNKNOWN
-            result = await self._scanner.scan(self._body(exchange, keep), subject)
-        except ScanError as error:
-            await self.refuse(exchange, error.reason, error.detail)
-            return
-        exchange.account.scan = result
-        await self._answer(exchange, keep, result)
-
-    async def _answer(self, exchange: Exchange, keep: Keep | None, result: ScanResult) -> None:
+    async def judge(self, request: Request, pieces: AsyncIterator[bytes], complete: Callable[[], bool]) -> Ruling:
+        if not request.body:
+            return Ruling(self._no_content())
+        result = await self._scanner.scan(pieces, subject_of(request) if self._scanner.grounds else UNKNOWN)
         if result.outcome in (ScanOutcome.INFECTED, ScanOutcome.BLOCKED):
-            await self._blocked(exchange, result)
-        elif result.outcome is ScanOutcome.CLEAN and exchange.complete:
-            await self.unmodified(exchange, keep, *self._facts(result))
-        elif result.outcome is ScanOutcome.CLEAN:
-            await self.refuse(exchange, Reason.SCANNER_ERROR, "the scanner says clean before the end of the body")
-        else:
-            await self.refuse(exchange, result.reason, result.detail, *self._facts(result))
-
-    async def _blocked(self, exchange: Exchange, result: ScanResult) -> None:
-        threat = threat_name(result)
-        # a find that was asked for is no alarm; otherwise those of the checks, several a minute, would bury the others
-        asked = is_check(exchange.request.request_head)
-        whose = ", a check of health" if asked else _claims(exchange.request.headers)
-        level = logging.INFO if asked else logging.WARNING
-        logger.log(level, "%s: %s, sha256 %s%s", result.outcome.value, threat, result.sha256, whose)
-        reason = result.reason if result.outcome is ScanOutcome.BLOCKED else Reason.MALWARE_FOUND
-        head, page = block_page(reason, threat, result.engine)
-        fields = (istag_field(self.istag), *refusal(result), ("Cache-Control", "no-store"), *self._facts(result))
-        await exchange.answer(Response(200, Headers(fields), response_head=head, body=True), page)
+            return blocked(request, result, self.istag, self._facts(result))
+        if result.outcome is not ScanOutcome.CLEAN:
+            return undecided(result, self.istag, self._facts(result))
+        if not complete():
+            return undecided(
+                replace(result, outcome=ScanOutcome.ERROR, reason=Reason.SCANNER_ERROR, detail=_TOO_EARLY), self.istag
+            )
+        return Ruling(Response(204, Headers((istag_field(self.istag), *self._facts(result)))), scan=result)
 
     def _facts(self, result: ScanResult) -> tuple[Field, ...]:
         return facts(result, self._scanner.grounds)
@@ -216,9 +206,3 @@ def standard_services(scanner: Scanner, settings: ServerSettings, preview: int =
         "respmod": ScanService(offer("response scan"), keep, respmod, scanner),
         "echo": EchoService(offer("echo"), keep, reqmod | respmod),
     }
-
-
-def _claims(headers: Headers) -> str:
-    """For whom the client says that it asks, for the log."""
-    given = ((what, headers.first(name)) for what, name in _CLAIMED)
-    return "".join(f", {what} {value!r}" for what, value in given if value is not None)

@@ -78,7 +78,9 @@ def _services(port: int) -> tuple[str, str]:
     return f"icap://127.0.0.1:{port}/reqmod", f"icap://127.0.0.1:{port}/respmod"
 
 
-def config(state: Path, web: WebServer, scanner_port: int, icap_port: int, tap: Tap, c_icap: str, bad: int) -> Any:
+def config(
+    state: Path, web: WebServer, scanner_port: int, icap_port: int, tap: Tap, c_icap: str, bad: int, *, in_workers: bool = False
+) -> Any:
     """``c_icap``: address of its service; ``bad``: the port of a service that misbehaves."""
     own, tapped = _services(icap_port), _services(tap.port)
     bad_uri = f"icap://127.0.0.1:{bad}/bad"
@@ -106,6 +108,7 @@ def config(state: Path, web: WebServer, scanner_port: int, icap_port: int, tap: 
         verdict_cache={"enabled": False},  # each test sees its own scan
         icap_server={
             "listen": {"address": f"127.0.0.1:{icap_port}"},
+            "in_workers": in_workers,
             "scanner": {"type": "clamd", "tcp": f"127.0.0.1:{scanner_port}"},
         },
     )

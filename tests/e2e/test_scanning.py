@@ -28,8 +28,8 @@ UNSEEN = itertools.count(71_001)
 """Sizes of bodies that no other test fetches: no verdict of theirs can have been kept."""
 
 
-@pytest.fixture(scope="module")
-def scanned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scanned]:
+@pytest.fixture(scope="module", params=[False, True], ids=["over ICAP", "in workers"])
+def scanned(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Scanned]:
     directory = tmp_path_factory.mktemp("scanned")
     with contextlib.ExitStack() as stack:
         web = stack.enter_context(webserver(directory))
@@ -38,7 +38,9 @@ def scanned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scanned]:
         icap_port = free_port()
         listening = stack.enter_context(tap(icap_port))
         bad = stack.enter_context(misbehaving())
-        made = config(directory / "state", web, scanner.port, icap_port, listening, other.uri("avscan"), bad)
+        made = config(
+            directory / "state", web, scanner.port, icap_port, listening, other.uri("avscan"), bad, in_workers=request.param
+        )
         appliance = stack.enter_context(running(made, directory))
         yield Scanned(appliance, web, scanner, listening)
 
