@@ -16,6 +16,7 @@ from appliance.domain.text import printable
 from appliance.domain.verdict import Outcome, ScanVerdict
 
 _LINE = 300
+_PACKED = frozenset(("gzip", "x-gzip"))
 
 
 class Quarantine(Protocol):
@@ -49,6 +50,13 @@ def put_away(
         notes.quarantine = quarantine.take(found.tenant, whole.size, copy)
     else:
         notes.quarantine = quarantine.refuse(found.tenant, Keeping.INCOMPLETE)
+
+
+def note_packed(flow: HTTPFlow, notes: TaskNotes, verdict: ScanVerdict) -> None:
+    """Say in the notes where a hash is of the gzip form of a body: of a body that was unpacked for its scan it is not."""
+    message = _message(flow, verdict)
+    if verdict.sha256 and message is not None and message.headers.get("content-encoding", "").strip().lower() in _PACKED:
+        notes.packed.append("request" if verdict.method == "REQMOD" else "response")
 
 
 def _message(flow: HTTPFlow, verdict: ScanVerdict) -> Request | Response | None:

@@ -8,7 +8,7 @@ from mitmproxy.http import HTTPFlow, Request, Response
 from addons.carry import Pages, answer, mark_ours
 from addons.coding import DISGUISED, disguised
 from addons.icap_message import replace_request, to_response
-from addons.quarantining import Quarantine, put_away
+from addons.quarantining import Quarantine, note_packed, put_away
 from addons.scanning import Scanning, Stop, skip, write_down
 from addons.streaming import Streamed
 from appliance.domain.not_scanned import NotScanned
@@ -72,6 +72,8 @@ class Settlement:
         for each in adapted.verdicts:
             self.count(each)
         verdict = write_down(adapted, notes, streamed.transferred if streamed is not None else None)
+        if streamed is None or streamed.transferred is None:
+            note_packed(flow, notes, verdict)
         if self._quarantine is not None:
             put_away(self._quarantine, flow, notes, verdict, streamed, time.time())
         return verdict

@@ -22,6 +22,7 @@ from appliance.app.paths import StatePaths
 from appliance.app.portal import households
 from appliance.app.quarantine import QuarantineRetention, desk
 from appliance.app.readiness import ReadinessKeeper
+from appliance.app.retro import Retro
 from appliance.audit.drain import Drain
 from appliance.audit.feed import FeedStats
 from appliance.audit.query.search import AuditSearch
@@ -66,7 +67,7 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
 
 async def _serve(process: "_Process", sockets: list[socket.socket], leave: Departure) -> None:
     server = _Server(_settings(process.application()))
-    runs = (process.learning.run(), process.readiness.run(), process.quarantine.run())
+    runs = (process.learning.run(), process.readiness.run(), process.quarantine.run(), process.retro.run())
     works = (process.beat.run(leave.handed_over), process.retain(), *runs)
     helpers = [asyncio.create_task(work) for work in works]
     serving, stopping = asyncio.create_task(server.serve(sockets=sockets)), asyncio.create_task(leave.begun.wait())
@@ -114,7 +115,9 @@ class _Process:
         self.learning = Learning(config, self._store, paths)
         self.readiness = ReadinessKeeper(config, self._store, SystemClock())
         self.quarantine = QuarantineRetention(config, self._metrics, SystemClock())
-        self._drain = Drain(paths.spool, [*self._sinks(), *self.learning.sinks(), *self.readiness.sinks()])
+        self.retro = Retro(config, self._store, self._metrics, SystemClock())
+        further = [*self.learning.sinks(), *self.readiness.sinks(), *self.retro.sinks()]
+        self._drain = Drain(paths.spool, [*self._sinks(), *further])
         self._counted: dict[str, FeedStats] = {}
         self._ended = threading.Event()
         self._workers = tuple(f"worker-{number}" for number in range(worker_count(config)))
@@ -148,6 +151,7 @@ class _Process:
                 households={str(key): home for key, home in households(config, offered).items()},
                 exclusions=self.learning.desk,
                 quarantine=desk(config, SystemClock()),
+                retro=self.retro.desk,
                 readiness=self.readiness.of,
                 coverage=CoverageLedger(self._store).report,
             )
@@ -164,6 +168,7 @@ class _Process:
         ca_watch.sample(self.config, SystemClock(), self._metrics, health)
         self.readiness.sample(self._metrics, health)
         self.quarantine.sample(health)
+        self.retro.sample(health)
         for name, stats in self._drain.stats().items():
             self._count(name, stats)
             health.set(f"audit_{name}", State.OK if stats.healthy else State.UNHEALTHY, stats.last_error)

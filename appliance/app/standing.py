@@ -13,9 +13,9 @@ KINDS = ("signer", "icap", "demo", "worker", "admin")
 
 _TRAFFIC = {"resolver", "escaper", "host_list", "user_group", "server", "portal", "workers", "reload"}
 _BLIND_TO = {
-    "signer": {*_TRAFFIC, "icap_server", "redis", "admin", "audit", "demo_origin", "quarantine"},
-    "icap": {*_TRAFFIC, "ca", "auditor", "tenant", "redis", "admin", "audit", "demo_origin", "quarantine"},
-    "demo": {*_TRAFFIC, "ca", "auditor", "tenant", "redis", "admin", "audit", "icap_server", "quarantine"},
+    "signer": {*_TRAFFIC, "icap_server", "redis", "admin", "audit", "demo_origin", "quarantine", "retro"},
+    "icap": {*_TRAFFIC, "ca", "auditor", "tenant", "redis", "admin", "audit", "demo_origin", "quarantine", "retro"},
+    "demo": {*_TRAFFIC, "ca", "auditor", "tenant", "redis", "admin", "audit", "icap_server", "quarantine", "retro"},
     "admin": {"resolver", "escaper", "host_list", "user_group", "redis", "demo_origin", "reload"},
     "worker": set[str](),
 }

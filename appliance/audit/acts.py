@@ -1,7 +1,7 @@
 """Acts become audit events of ``kind: decision``, by the same spool as every other event."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +48,21 @@ def _parts(act: Act) -> dict[str, Any]:
 def tell(directory: Path, max_bytes: int, acts: Iterable[Act]) -> None:
     """Write them into the spool; on return they are the kernel's, and the drain's as soon as it runs.
 
-    A segment of its own is made and let go for them: who acts is no process that stays.
-
     Raises:
         SpoolError: none, or only some, were written; the same acts may be told again.
     """
+    tell_events(directory, max_bytes, map(event_of, acts))
+
+
+def tell_events(directory: Path, max_bytes: int, events: Iterable[Mapping[str, Any]]) -> None:
+    """The same with whole events. A segment of its own is made and let go for them: who tells is no process that stays.
+
+    Raises:
+        SpoolError: none, or only some, were written.
+    """
     spool = Spool(directory, WRITER, max_bytes)
     try:
-        for act in acts:
-            spool.write(json.dumps(event_of(act), separators=(",", ":")).encode("ascii"))
+        for event in events:
+            spool.write(json.dumps(event, separators=(",", ":")).encode("ascii"))
     finally:
         spool.close()

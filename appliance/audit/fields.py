@@ -39,7 +39,10 @@ CORE = (
     Field("user_id", _TEXT, "The authenticated user; empty without one.", "user_id"),
     Field("event_type", _TEXT, "`connection`, `request`, `response`, `block`, `allow` or `error`.", "event_type"),
     Field(
-        "kind", _TEXT, "`request`, `tunnel`, `connection` or `websocket`; `decision`: somebody acted on the appliance itself."
+        "kind",
+        _TEXT,
+        "`request`, `tunnel`, `connection` or `websocket`; `decision`: somebody acted on the appliance itself; `retro`: what "
+        "was delivered is found bad afterwards.",
     ),
     Field("source_ip", _IP, "The client's address.", "source_ip"),
     Field("source_port", _NUMBER, "The client's port."),
@@ -59,7 +62,7 @@ CORE = (
     Field(
         "action",
         _TEXT,
-        "`allow`, `block`, `redirect`, `require_auth`, `fail`: allowed, but not done, or `decide`: no traffic.",
+        "`allow`, `block`, `redirect`, `require_auth`, `fail`: allowed, but not done; `decide` and `alert`: no traffic.",
         "action",
     ),
     Field("reason", _TEXT, "Why it ended so: the reason word, `ok` when nothing was wrong.", "block_reason"),
@@ -130,6 +133,12 @@ DETAIL = (
         Kind.MAP,
         "`bytes_received` and `bytes_sent` by what became of them, each `DIRECTION: BUCKET WHY`, in the words of "
         "[coverage.md](coverage.md). Their sum is that of the two.",
+    ),
+    Field(
+        "packed",
+        _LIST,
+        "`request`, `response`: sides whose body was scanned as it was transferred, packed with gzip. Their `scans[].sha256` "
+        "is of the packed form.",
     ),
     Field(
         "quarantine",
@@ -241,8 +250,8 @@ SCANS = tuple(
 )
 
 ACT = (
-    Field("act.on", _TEXT, "What was acted on, in events of `kind: decision`: exclusion, ca, key or quarantine."),
-    Field("act.subject", _TEXT, "Which one: the exclusion's id, the CA's name, the id of a quarantined body."),
+    Field("act.on", _TEXT, "What was acted on, in events of `kind: decision`: exclusion, ca, key, quarantine or retro."),
+    Field("act.subject", _TEXT, "Which one: the exclusion's id, the CA's name, the id of a quarantined body, a tenant."),
     Field(
         "act.verb",
         _TEXT,
@@ -259,6 +268,24 @@ ACT = (
     Field("act.failed", _TEXT, "The act was announced and then came to nothing: why."),
 )
 
+RETRO = (
+    Field("retro.sha256", _TEXT, "In events of `kind: retro`: the body that was delivered and is found bad (docs/retro.md)."),
+    Field("retro.size", _NUMBER, "Its bytes, as they were scanned."),
+    Field("retro.by", _TEXT, "What calls it bad: `list NAME`, or an ICAP service. `signature` has the name."),
+    Field("retro.engine", _TEXT, "With which signatures."),
+    Field("retro.deliveries", _NUMBER, "Flows that are known to have delivered it; this event lists those not told before."),
+    Field("retro.first_at", _TIME, "When it was delivered first."),
+    Field("retro.found_at", _TIME, "When it was found."),
+    Field("retro.limits", _LIST, "Why its hash does not say everything: head_only, part, packed, modified, encrypted."),
+    Field("flows.task", _TEXT, "In events of `kind: retro`: the audit record of a flow that delivered it.", array="flows"),
+    Field("flows.at", _TIME, "When it ended.", array="flows"),
+    Field("flows.side", _TEXT, "response, or request for an upload.", array="flows"),
+    Field("flows.user", _TEXT, "Whose it was.", array="flows"),
+    Field("flows.client", _TEXT, "The client's address.", array="flows"),
+    Field("flows.host", _TEXT, "Where it came from.", array="flows"),
+    Field("flows.url", _TEXT, "By which URL, masked as in its record.", array="flows"),
+)
+
 FIELDS: dict[str, Field] = {
     field.name: field
     for field in (
@@ -273,6 +300,7 @@ FIELDS: dict[str, Field] = {
         *ESCAPE,
         *SCANS,
         *ACT,
+        *RETRO,
     )
 }
 
@@ -316,6 +344,6 @@ def markdown() -> str:
     rows = ["| field | kind | column | meaning |", "|---|---|---|---|"]
     for field in FIELDS.values():
         column = f"`{field.column}`" if field.column else ""
-        name = field.name.replace("scans.", "scans[].")
+        name = field.name.replace(f"{field.array}.", f"{field.array}[].") if field.array else field.name
         rows.append(f"| `{name}` | {field.kind.value} | {column} | {field.about} |")
     return "\n".join(rows) + "\n"

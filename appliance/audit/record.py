@@ -192,6 +192,7 @@ def _way(notes: TaskNotes) -> Event:
         "scanned_bytes": notes.scanned_bytes,
         "unscanned_bytes": notes.unscanned_bytes,
         "coverage": coverage(notes),
+        "packed": notes.packed,
         "quarantine": notes.quarantine,
         "steps": notes.steps,
     }

@@ -21,6 +21,7 @@ from appliance.cli import (
     quarantine,
     redis,
     reload,
+    retro,
     run,
     user,
     version,
@@ -43,7 +44,7 @@ app = typer.Typer(
 )
 for module in (run, reload, check, explain, doctor, coverage, version):
     module.register(app)
-for group in (ca, icap, redis, user, audit, exclusion, quarantine, demo):
+for group in (ca, icap, redis, user, audit, exclusion, quarantine, retro, demo):
     app.add_typer(group.app)
 
 

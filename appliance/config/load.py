@@ -17,6 +17,7 @@ from appliance.config.pkcs11_check import check_pkcs11
 from appliance.config.quarantine_check import check_quarantine
 from appliance.config.redis_check import check_redis
 from appliance.config.references import check_references
+from appliance.config.retro_check import check_retro
 from appliance.config.root import AppConfig
 from appliance.config.routing import check_routing
 from appliance.config.verdict_check import check_verdicts
@@ -82,6 +83,7 @@ _CHECKS = (
     check_pkcs11,
     check_redis,
     check_quarantine,
+    check_retro,
     check_client_tls,
     give_advice,
 )

@@ -19,6 +19,7 @@ from appliance.config.quarantine import Quarantine
 from appliance.config.redis import Redis
 from appliance.config.reloading import Reload
 from appliance.config.resolver import Resolver
+from appliance.config.retro import Retro
 from appliance.config.server import Server
 from appliance.config.tenant import Tenant
 from appliance.config.users import UserGroup
@@ -152,5 +153,7 @@ class AppConfig(Node):
     """Verdicts of scans are kept."""
     quarantine: Quarantine = Quarantine()
     """Infected bodies are kept for analysts; absent: none are."""
+    retro: Retro = Retro()
+    """What was delivered is remembered by its hash, and judged again when signatures change."""
     demo_origin: DemoOrigin | None = None
     """A test origin; absent: none is started."""

@@ -174,6 +174,8 @@ class TaskNotes:
     """Bytes that a service judged, by ``request`` and ``response``."""
     unscanned_bytes: dict[str, int] = field(default_factory=dict)
     """Bytes that went on unjudged: ``response: too_large``."""
+    packed: list[str] = field(default_factory=list)
+    """Sides whose body was scanned in the gzip form in which it was transferred."""
     quarantine: str = ""
     """Under which id an infected body is kept, or ``not kept: WORD``; empty without one, or without a quarantine."""
     mismatches: list[str] = field(default_factory=list)

@@ -155,3 +155,66 @@ ca_encounters = Table(
     Column("user_agent", String(200), nullable=False),
     Index("idx_ca_encounters", "ca_sha256"),
 )
+
+retro_bodies = Table(
+    "retro_bodies",
+    metadata,
+    Column("tenant_id", String(255), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("first_at", Float, nullable=False),
+    Column("last_at", Float, nullable=False),
+    Column("verdict", String(9), nullable=False),
+    Column("limits", String(64), nullable=False),
+    Column("service", String(512), nullable=False),
+    Column("engine", String(512), nullable=False),
+    Column("istag", String(128), nullable=False),
+    Column("judged_at", Float, nullable=False),
+    Column("sample", String(32), nullable=False),
+    # of a packed body: what is in it, once that is known
+    Column("plain", String(64), nullable=False),
+    Column("tried_at", Float, nullable=False),
+    Column("signature", String(512), nullable=False),
+    Column("found_by", String(300), nullable=False),
+    Column("found_at", Float, nullable=False),
+    Index("idx_retro_age", "tenant_id", "last_at"),
+    Index("idx_retro_bad", "tenant_id", "found_at", sqlite_where=text("verdict = 'bad'")),
+    Index("idx_retro_hash", "sha256"),
+    Index("idx_retro_plain", "plain", sqlite_where=text("plain <> ''")),
+    Index("idx_retro_samples", "tenant_id", "judged_at", sqlite_where=text("sample <> ''")),
+    sqlite_with_rowid=False,
+)
+
+retro_flows = Table(
+    "retro_flows",
+    metadata,
+    Column("tenant_id", String(255), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Column("task_id", String(26), primary_key=True),
+    Column("side", String(8), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("user_id", String(255), nullable=False),
+    Column("client", String(45), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("url", Text, nullable=False),
+    # an alert has listed it
+    Column("told", Boolean, nullable=False),
+    Index("idx_retro_flows_age", "tenant_id", "at"),
+    sqlite_with_rowid=False,
+)
+
+retro_hunts = Table(
+    "retro_hunts",
+    metadata,
+    Column("tenant_id", String(255), primary_key=True),
+    Column("cause", String(64), nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("ended_at", Float, nullable=False),
+    Column("lists", String(64), nullable=False),
+    Column("position", String(64), nullable=False),
+    Column("tag", String(64), nullable=False),
+    Column("since", Float, nullable=False),
+    Column("judged", Integer, nullable=False),
+    Column("found", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)

@@ -152,6 +152,15 @@ ICAP = (
     Spec("arcus_quarantine_items", _G, ("tenant",), "Bodies in a tenant's quarantine.", mode="livemax"),
     Spec("arcus_quarantine_size_bytes", _G, ("tenant",), "Bytes that they take on disk.", mode="livemax"),
     Spec("arcus_quarantine_removed_total", _C, ("why",), "Bodies deleted by the limits: expired, displaced."),
+    Spec("arcus_retro_alerts_total", _C, ("tenant",), "Alerts on bodies that were delivered and found bad afterwards."),
+    Spec(
+        "arcus_retro_bodies",
+        _G,
+        ("tenant", "what"),
+        "Bodies that were delivered, by hash: `known`; of these `bad`; `without_sample`, which no scanner can judge again; "
+        "`waiting` to be judged again.",
+        mode="livemax",
+    ),
     Spec("arcus_icap_server_connections_active", _G, (), "Connections to our ICAP server."),
     Spec("arcus_icap_server_requests_total", _C, ("method", "status"), "Requests to our ICAP server."),
     Spec("arcus_icap_server_scans_total", _C, ("result",), "Scans by our ICAP server: clean, infected, error."),

@@ -19,6 +19,7 @@ from appliance.web.install import InstallPages
 from appliance.web.login import START, LoginPages
 from appliance.web.quarantine import QuarantinePages
 from appliance.web.readiness import ReadinessPages
+from appliance.web.retro import RetroPages
 from appliance.web.revocation import RevocationPages
 from appliance.web.services import Services
 from appliance.web.sessions import Sessions
@@ -81,6 +82,7 @@ def routes(services: Services, answers: Answers, sessions: Sessions, audit: Audi
         *_exclusions(services, answers),
         *_coverage(services, answers),
         *_quarantine(services, answers),
+        *_retro(services, answers),
         Route("/api/v1/audit", audit.list_json),
         Route("/api/v1/audit/{event_id}", audit.event_json),
         Route("/api/v1/tenants", tenants.list_json),
@@ -137,6 +139,22 @@ def _quarantine(services: Services, answers: Answers) -> list[Route]:
         Route("/api/v1/quarantine/{tenant}/{id}", pages.one_json),
         Route("/api/v1/quarantine/{tenant}/{id}/release", pages.release, methods=["POST"]),
         Route("/api/v1/quarantine/{tenant}/{id}/delete", pages.delete, methods=["POST"]),
+    ]
+
+
+def _retro(services: Services, answers: Answers) -> list[Route]:
+    if services.retro is None:
+        return []
+    pages = RetroPages(services.retro, services.tenants, answers)
+    return [
+        Route("/retro", pages.list_page, methods=["GET"]),
+        Route("/retro.json", pages.list_json),
+        Route("/retro/run", pages.run, methods=["POST"]),
+        Route("/retro/{tenant}/{sha256}.json", pages.one_json),
+        Route("/retro/{tenant}/{sha256}", pages.one_page),
+        Route("/api/v1/retro", pages.list_json, methods=["GET"]),
+        Route("/api/v1/retro/run", pages.run, methods=["POST"]),
+        Route("/api/v1/retro/{tenant}/{sha256}", pages.one_json),
     ]
 
 

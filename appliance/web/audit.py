@@ -67,7 +67,7 @@ class AuditPages:
             return await self._answers.fault(request, _GONE)
         return await self._answers.page(
             request, "event.html", line=Line.of(event), sections=events.sections(event), scans=events.scans(event),
-            bars=events.bars(event), raw=json.dumps(event, indent=2, ensure_ascii=False),
+            flows=events.flows(event), bars=events.bars(event), raw=json.dumps(event, indent=2, ensure_ascii=False),
         )  # fmt: skip
 
     async def event_json(self, request: Request) -> Response:

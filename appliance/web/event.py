@@ -1,11 +1,11 @@
 """One event as sections of a page. Every field of it is shown: those that no section names come last."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from appliance.audit.fields import FIELDS, Kind, find_field
-from appliance.web.show import search_link, value_of
+from appliance.web.show import path_segment, plain, search_link, value_of
 
 type Event = Mapping[str, Any]
 
@@ -29,6 +29,9 @@ LAYOUT: dict[str, tuple[str, ...]] = {
         "event_type", "stage", "events", "mismatches",
     ),
     "Act": tuple(f"act.{name}" for name in ("on", "subject", "verb", "by", "via", "note", "fingerprint", "until", "failed")),
+    "Retro-hunt": tuple(
+        f"retro.{name}" for name in ("sha256", "size", "by", "engine", "deliveries", "first_at", "found_at", "limits")
+    ),
     "Answer": (
         "status", "upstream_status", "request_type", "response_type", "bytes_received", "bytes_sent", "websocket_frames",
         "duration_ms", "started_at", "created_at",
@@ -55,7 +58,7 @@ LAYOUT: dict[str, tuple[str, ...]] = {
     ),
     "Connection": (
         "id", "conn_id", "conn_started_at", "conn_requests", "conn_bytes_received", "conn_bytes_sent", "not_scanned",
-        "scanned_bytes", "unscanned_bytes", "quarantine", "coverage",
+        "scanned_bytes", "unscanned_bytes", "packed", "quarantine", "coverage",
     ),
 }  # fmt: skip
 SCAN = (
@@ -73,7 +76,8 @@ STEPS = {
     "response": "Reading the answer.",
     "icap_respmod": "The answer at the ICAP service.",
 }
-_DRAWN = frozenset({"steps", "scans"})
+FLOW = ("at", "side", "user", "client", "host", "url", "task")
+_DRAWN = frozenset({"steps", "scans", "flows"})
 _WHOLE = frozenset(name for name, field in FIELDS.items() if field.kind is Kind.MAP)
 """Fields whose parts have names of their own making: a row has all of them."""
 
@@ -122,6 +126,12 @@ def scans(event: Event) -> list[Section]:
     return [_scan(item) for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
 
 
+def flows(event: Event) -> list[Section]:
+    """One for each flow that an alert lists."""
+    items = event.get("flows")
+    return [_flow_of(item) for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
+
+
 def bars(event: Event) -> list[Bar]:
     """The whole task and its steps, in the order in which a request takes them. They overlap, so each starts at zero."""
     steps = event.get("steps")
@@ -152,6 +162,15 @@ def _scan(scan: Event) -> Section:
     names = [*SCAN, *(name for name in scan if name not in SCAN)]
     rows = tuple(_row(f"scans.{name}", scan[name], name) for name in names if scan.get(name) not in (None, "", []))
     return Section(str(scan.get("method") or "ICAP"), rows)
+
+
+def _flow_of(flow: Event) -> Section:
+    names = [*FLOW, *(name for name in flow if name not in FLOW)]
+    rows = [_row(f"flows.{name}", flow[name], name) for name in names if flow.get(name) not in (None, "", [])]
+    task = plain(flow.get("task") or "")
+    return Section(
+        task, tuple(replace(row, link=f"/audit/{path_segment(task)}") if row.name == "task" else row for row in rows)
+    )
 
 
 def _row(name: str, value: object, label: str = "") -> Row:

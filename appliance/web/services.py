@@ -13,6 +13,7 @@ from appliance.portal.files import Household
 from appliance.telemetry.health import Health
 from appliance.web.exclusions import ExclusionDesk
 from appliance.web.quarantine import Quarantine
+from appliance.web.retro import Retro
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Services:
     revocations: Revocations | None = None
     exclusions: ExclusionDesk | None = None
     quarantine: Quarantine | None = None
+    retro: Retro | None = None
     readiness: Callable[[str], Readiness | None] = lambda _: None
     """By the name of a CA: who accepts the one that will follow; None when none does. May block; raises StoreError."""
     coverage: Ledger | None = None

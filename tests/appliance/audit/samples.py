@@ -156,6 +156,7 @@ def full_task(**changes: Any) -> TaskNotes:
         not_scanned=["response: streamed"],
         scanned_bytes={"request": 1000},
         unscanned_bytes={"response: streamed": 5},
+        packed=["request"],
         quarantine="01m7zwxrg5thfb6zkjb95vm63v",
         websocket_frames=(4, 5),
     )

@@ -10,7 +10,9 @@ DOCS = Path(__file__).parents[3] / "docs" / "audit.md"
 def test_every_field_is_in_the_documentation() -> None:
     text = DOCS.read_text()
     for name in FIELDS:
-        assert f"`{name.replace('scans.', 'scans[].')}`" in text, f"docs/audit.md does not name {name}"
+        assert f"`{name.replace('scans.', 'scans[].').replace('flows.', 'flows[].')}`" in text, (
+            f"docs/audit.md does not name {name}"
+        )
     assert markdown() in text
 
 

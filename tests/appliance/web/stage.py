@@ -24,8 +24,11 @@ from appliance.learning.desk import Desk
 from appliance.learning.tenants import TenantRules
 from appliance.portal.anchor import Anchor
 from appliance.portal.files import Household
+from appliance.retro.desk import RetroDesk
 from appliance.storage.coverage import CoverageLedger
 from appliance.storage.exclusions import ExclusionStore
+from appliance.storage.retro import RetroLedger
+from appliance.storage.retro_search import RetroSearch
 from appliance.storage.sqlite import SqliteStore
 from appliance.telemetry.health import Component, Health, Process, State
 from appliance.web.answers import Answers
@@ -121,6 +124,7 @@ def stage(folder: Path, hosts: HostNames | None = None) -> Iterator[Stage]:
         portal="arcus.internal", households={"acme": Household(TenantId("acme"), "Acme <Corp>", lambda: (ANCHOR,))},
         exclusions=Desk(Book(ExclusionStore(store), {"acme": TenantRules(Learning(), _veto)}, clock)),
         quarantine=Place(folder / "held").desk,
+        retro=RetroDesk(RetroLedger(store), RetroSearch(store), ["acme", "lost"], lambda _: None, clock),
         coverage=CoverageLedger(store).report, workers=("worker-0", "worker-1"), draining=lambda: made.draining, clock=clock,
     )  # fmt: skip
     made = Stage(store, plain, services, clock)

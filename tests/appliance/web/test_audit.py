@@ -12,7 +12,7 @@ from appliance.audit.query.filter import EventFilter, Page
 from appliance.audit.record import to_event
 from appliance.domain.reason import Reason
 from appliance.storage.sqlite import StoreError
-from appliance.web.event import LAYOUT, SCAN, STEPS, bars, scans, sections
+from appliance.web.event import FLOW, LAYOUT, SCAN, STEPS, bars, scans, sections
 from appliance.web.show import plain, search_link, value_of
 from tests.appliance.audit.samples import START, full_task
 from tests.appliance.web.stage import Stage, events, rebuilt
@@ -174,7 +174,8 @@ def _at(event: dict[str, Any], path: str) -> dict[str, Any]:
 
 
 def test_aud_every_field_has_its_place_in_a_section() -> None:
-    placed = {name for names in LAYOUT.values() for name in names} | {f"scans.{name}" for name in SCAN} | {"steps"}
+    listed = {f"scans.{name}" for name in SCAN} | {f"flows.{name}" for name in FLOW}
+    placed = {name for names in LAYOUT.values() for name in names} | listed | {"steps"}
     assert placed == set(FIELDS)
     assert sum(map(len, LAYOUT.values())) == len({name for names in LAYOUT.values() for name in names})
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.security
 OPEN = {"/login", "/health", "/ready", "/metrics", "/static/{name}", "/pki/{rest:path}"}
 FILLED = {
     "id": "x", "action": "approve", "event_id": "01m7wp7b1h6fk7mwzbsrw00000", "file": "acme.pem", "name": "app.css",
-    "rest": "x", "tenant_id": "acme", "tenant": "acme",
+    "rest": "x", "tenant_id": "acme", "tenant": "acme", "sha256": "a" * 64,
 }  # fmt: skip
 
 

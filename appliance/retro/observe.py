@@ -1,0 +1,118 @@
+"""From audit events to what was delivered, and to what scanners call bad. Events are our own, but hold what others say."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from appliance.domain.not_scanned import NotScanned
+from appliance.domain.reason import Reason
+from appliance.domain.retro import Delivery, Finding, Limit, Verdict
+
+type Event = Mapping[str, Any]
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}\Z")
+_SIDES: Final = {"REQMOD": "request", "RESPMOD": "response"}
+_VERDICTS: Final = {
+    "clean": Verdict.CLEAN, "modified": Verdict.CLEAN, "bypassed": Verdict.UNSCANNED, "skipped": Verdict.UNSCANNED,
+}  # fmt: skip
+_LIMITS: Final = {
+    NotScanned.HEAD_ONLY.word: Limit.HEAD_ONLY, NotScanned.PART.word: Limit.PART, NotScanned.ENCRYPTED.word: Limit.ENCRYPTED,
+}  # fmt: skip
+_URL: Final = 1000
+_MAX_SIZE: Final = 1 << 50
+
+
+def deliveries(event: Event) -> Iterator[Delivery]:
+    """The bodies that a task let pass and whose hash is known: at most one for each direction. Of several services that one
+    body went through the last one counts. Messages of a WebSocket are no bodies of their own, and none of them is here."""
+    if event.get("kind") != "request" or not _text(event, "tenant_id"):
+        return
+    last = {_SIDES[scan["method"]]: scan for scan in _scans(event)}
+    for side, scan in last.items():
+        if _text(scan, "outcome") in _VERDICTS and _passed(event, side):
+            yield _delivery(event, scan, side)
+
+
+def finding(event: Event) -> Finding | None:
+    """What a scanner called malware, wherever it was: the same body may have been delivered before."""
+    if event.get("reason") != Reason.MALWARE_FOUND.word:
+        return None
+    for scan in _scans(event):
+        if scan.get("outcome") == "blocked" and scan.get("reason") == Reason.MALWARE_FOUND.word:
+            signature, by = _text(scan, "signature"), _text(scan, "service")[:300]
+            return Finding(
+                _text(event, "tenant_id"), scan["sha256"], signature, by, _text(scan, "engine"), _number(event, "created_at")
+            )
+    return None
+
+
+def _delivery(event: Event, scan: Event, side: str) -> Delivery:
+    at = _number(event, "created_at")
+    return Delivery(
+        tenant=_text(event, "tenant_id"),
+        sha256=scan["sha256"],
+        size=int(_number(scan, "size")),
+        task=_text(event, "id")[:26],
+        at=at,
+        side=side,
+        user=_text(event, "user_id")[:255],
+        client=_text(event, "source_ip")[:45],
+        host=_text(event, "destination_host")[:255],
+        url=_text(event, "url")[:_URL],
+        verdict=_VERDICTS[scan["outcome"]],
+        service=_text(scan, "service"),
+        engine=_text(scan, "engine"),
+        istag=_text(scan, "istag"),
+        judged_at=at - _number(scan, "age_s"),
+        limits=tuple(sorted(_limits(event, scan, side))),
+        sample=_sample(event, side),
+    )
+
+
+def _passed(event: Event, side: str) -> bool:
+    """A request was on its way to the server before its answer could be stopped."""
+    if side == "request" and _number(event, "upstream_status"):
+        return True
+    return event.get("action") == "allow" and bool(event.get("status"))
+
+
+def _limits(event: Event, scan: Event, side: str) -> Iterator[Limit]:
+    for text in _list(event, "not_scanned"):
+        direction, _, rest = text.partition(": ")
+        word = rest.partition(" ")[0]
+        if direction == side and word in _LIMITS:
+            yield _LIMITS[word]
+    if scan.get("outcome") == "modified":
+        yield Limit.MODIFIED
+    if side in _list(event, "packed"):
+        yield Limit.PACKED
+
+
+def _sample(event: Event, side: str) -> str:
+    samples = event.get("samples")
+    text = samples.get(side) if isinstance(samples, Mapping) else None
+    return text if isinstance(text, str) and re.fullmatch("[0-9a-f]{32}", text) else ""
+
+
+def _scans(event: Event) -> Iterator[dict[str, Any]]:
+    """Those whose body's hash is known: not of what was still arriving when the service had made up its mind."""
+    scans = event.get("scans")
+    for scan in scans if isinstance(scans, list) else ():
+        if isinstance(scan, dict) and _text(scan, "method") in _SIDES and _SHA256.match(str(scan.get("sha256") or "")):
+            yield scan
+
+
+def _list(event: Event, name: str) -> list[str]:
+    value = event.get(name)
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
+def _text(event: Event, name: str) -> str:
+    """A lone surrogate is no UTF-8, and the database refuses it."""
+    value = event.get(name)
+    return value[:2048].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def _number(event: Event, name: str) -> float:
+    value = event.get(name)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MAX_SIZE else 0.0
