@@ -11,7 +11,7 @@ from mitmproxy.http import HTTPFlow
 from addons.carry import Pages, is_ours, task_of
 from addons.coding import ask_for_whole, asks_for_part, narrow_accepted
 from addons.icap_message import request_message, response_message
-from addons.messages import judge_websocket
+from addons.messages import Means, judge_websocket
 from addons.quarantining import Quarantine
 from addons.scan_route import choose, service_of
 from addons.scanning import (
@@ -27,10 +27,12 @@ from addons.scanning import (
 )
 from addons.settlement import Settlement
 from addons.streaming import inspected, plan
+from addons.streams import judge_units, judge_when_it_pauses, judged_by_unit
 from appliance.domain.ids import TenantId
 from appliance.domain.notes import TaskNotes
 from appliance.domain.reason import Reason
 from appliance.domain.verdict import ScanVerdict
+from appliance.policy.scan_rules import Direction
 from icap.client import Room, Service
 
 
@@ -51,9 +53,9 @@ class Adapt:
         self._scanning = scanning
         self._settlement = Settlement(page, count, quarantine)
 
-    def requestheaders(self, flow: HTTPFlow) -> None:
+    def requestheaders(self, flow: HTTPFlow) -> Awaitable[None] | None:
         if flow.response is not None:
-            return
+            return None
         notes, scanning = self._of(flow)
         if scanning.rules.may_scan("response") and sampled(notes, scanning.auditor):
             if scanning.auditor.content_codings.narrow:
@@ -62,10 +64,12 @@ class Adapt:
                 ask_for_whole(flow.request.headers)
             elif scanning.auditor.ranges == "block" and asks_for_part(flow.request.headers):
                 self._settlement.stop(flow, notes, (Reason.NOT_SCANNABLE, "Range, a part of a resource"))
-                return
+                return None
         route = choose(flow, scanning, "request")
         if not route.use or not sampled(notes, scanning.auditor):
             pass_unscanned(notes, flow.request, *reason_of(route))
+        elif judged_by_unit(flow, scanning.auditor, flow.request):
+            return self._head_first(flow, notes, scanning, route.use)
         elif scanning.auditor.event_stream == "bypass" and has_no_end(kind := media_type(flow.request), scanning.auditor):
             endless(notes, scanning.auditor, flow.request, kind)
         elif (
@@ -73,6 +77,22 @@ class Adapt:
             and not flow.request.stream
         ):
             self._plan(flow, notes, scanning, scanning.services[route.use, "request"], request=True)
+        return None
+
+    async def _head_first(self, flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, use: str) -> None:
+        """A request whose body is judged unit by unit goes on before its first unit is there: its head is judged now."""
+        await self._reqmod(flow, notes, scanning, scanning.services[use, "request"])
+        if flow.response is None:
+            self._by_unit(flow, notes, scanning, "request", use)
+
+    def _by_unit(self, flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, side: Direction, use: str) -> None:
+        stop = judge_units(
+            flow, notes, scanning, side, use, self._means(notes), lambda: self._settlement.show(flow, notes)
+        )  # fmt: skip
+        self._settlement.stop(flow, notes, stop)
+
+    def _means(self, notes: TaskNotes) -> Means:
+        return Means(self._rooms[notes.conn.tenant or TenantId("")], self._settlement.count, self._settlement.keep)
 
     def request(self, flow: HTTPFlow) -> Awaitable[None] | None:
         if flow.response is not None or flow.request.stream or inspected(flow, request=True):
@@ -92,10 +112,11 @@ class Adapt:
         if flow.response.status_code == 101 and scanning.auditor.websocket == "block":
             self._settlement.stop(flow, notes, (Reason.NOT_SCANNABLE, "WebSocket"))
         elif flow.response.status_code == 101 and scanning.auditor.websocket == "scan" and sampled(notes, scanning.auditor):
-            room = self._rooms[notes.conn.tenant or TenantId("")]
-            self._settlement.stop(flow, notes, judge_websocket(flow, notes, scanning, room, self._settlement.count))
+            self._settlement.stop(flow, notes, judge_websocket(flow, notes, scanning, self._means(notes)))
         elif not route.use or not sampled(notes, scanning.auditor):
             pass_unscanned(notes, flow.response, *reason_of(route))
+        elif judged_by_unit(flow, scanning.auditor, flow.response):
+            self._by_unit(flow, notes, scanning, "response", route.use)
         elif has_no_end(kind, scanning.auditor):
             self._settlement.stop(flow, notes, endless(notes, scanning.auditor, flow.response, kind))
         elif flow.response.status_code != 101 and not self._settlement.stop(
@@ -104,6 +125,9 @@ class Adapt:
             stopped = self._settlement.stop(flow, notes, refused(flow, notes, scanning.auditor, flow.response))
             if not stopped and not flow.response.stream:
                 self._plan(flow, notes, scanning, scanning.services[route.use, "response"], request=False)
+                judge_when_it_pauses(
+                    flow, notes, scanning, route.use, self._means(notes), lambda: self._settlement.show(flow, notes)
+                )
 
     def response(self, flow: HTTPFlow) -> Awaitable[None] | None:
         if is_ours(flow) or flow.response is None or flow.response.stream or flow.response.status_code == 101:

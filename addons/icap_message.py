@@ -6,6 +6,7 @@ from mitmproxy.http import Message as HttpMessage
 from addons.carry import task_of
 from addons.scanning import Scanning
 from appliance.domain.notes import TaskNotes
+from appliance.policy.scan_rules import Direction
 from icap.client import Adapted, Body, HttpHead, Identity, Message, encapsulate, parse_head
 from icap.client.message import Method
 
@@ -39,6 +40,23 @@ def piece_message(flow: HTTPFlow, scanning: Scanning, data: bytes, kind: str, me
         return Message("REQMOD", head, None, data, who, notes.task_id, tenant)
     answered = encapsulate(HttpHead(b"HTTP/1.1 200 OK", fields), len(data))
     return Message("RESPMOD", encapsulate(asked, None), answered, data, who, notes.task_id, tenant)
+
+
+def unit_message(flow: HTTPFlow, scanning: Scanning, data: bytes, kind: str, side: Direction) -> Message:
+    """A unit of a body without an end, as the body of that message with the media type ``kind``: its heads are shown whole."""
+    notes = task_of(flow)
+    who, tenant = _who(notes, scanning), _tenant(notes)
+    if side == "request" or flow.response is None:
+        head = _with_kind(_request_head(flow, len(data), plain=True), kind)
+        return Message("REQMOD", head, None, data, who, notes.task_id, tenant)
+    head = _with_kind(_response_head(flow.response, len(data), plain=True), kind)
+    return Message("RESPMOD", _request_head(flow, None), head, data, who, notes.task_id, tenant)
+
+
+def _with_kind(head: bytes, kind: str) -> bytes:
+    lines = head.split(b"\r\n")
+    kept = [line for line in lines if not line.lower().startswith(b"content-type:")]
+    return b"\r\n".join((*kept[:-2], b"Content-Type: " + kind.encode("latin-1", "replace"), b"", b""))
 
 
 def _tenant(notes: TaskNotes) -> str:

@@ -30,6 +30,24 @@ class Unpack(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Means:
+    """``room``: what is held is taken from it. ``count`` is told of each verdict. ``keep``: takes an infected message, and the
+    direction in which it went, into quarantine."""
+
+    room: Room
+    count: Counted
+    keep: Callable[[HTTPFlow, TaskNotes, ScanVerdict, Direction, bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """``data`` is what a service is asked about, ``size`` the bytes that its verdict is about."""
+
+    data: bytes
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """Who is asked about the messages of one direction, and how."""
 
@@ -42,53 +60,34 @@ class MessageJudge:
     counted is what goes on: frames with their headers, as they came."""
 
     def __init__(
-        self, flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, asked: Asked, side: Direction, room: Room, count: Counted,
-        unpack: Unpack, kind: str = "", reader: Callable[[], UnitReader] | None = None,
-    ) -> None:  # fmt: skip
+        self, flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, asked: Asked, side: Direction, means: Means, unpack: Unpack
+    ) -> None:
         self.limit = min(scanning.auditor.max_message_size, scanning.auditor.max_scan_size)
         self._flow = flow
         self._notes = notes
         self._scanning = scanning
         self._asked = asked
         self._side = side
-        self._room = room
-        self._count = count
+        self._means = means
         self._unpack = unpack
-        self._kind = kind
-        self._reader = reader
         self._word = NotScanned.TOO_LARGE
 
     # -- the engine's side -----------------------------------------------------------------------------------------
 
     def reader(self) -> UnitReader | None:
-        return self._reader() if self._reader is not None else None
+        return None
 
     def take(self, size: int) -> bool:
-        return self._room.reserve(size)
+        return self._means.room.reserve(size)
 
     def give_back(self, size: int) -> None:
-        self._room.give_back(size, 0)
+        self._means.room.give_back(size, 0)
 
     async def judge(self, unit: Unit) -> Refusal | None:
-        data, wire = unit.data or b"", len(unit.wire)
-        try:
-            shown, size = self._shown(unit, data)
-        except Undecodable as error:
-            passes = self._scanning.auditor.content_codings.undecodable == "bypass"
-            return self._unjudged(NotScanned.UNDECODABLE, Reason.NOT_SCANNABLE, str(error), wire, passes=passes)
-        if unit.whole and size <= self.limit:
-            return await self._ask(unit, shown, wire)
-        policy = self._scanning.auditor.oversize
-        if policy == "head":
-            self._word = NotScanned.HEAD_ONLY
-            beyond = max(0, len(data) - self.limit)
-            skip(self._notes, self._side, self._word, beyond)
-            return await self._ask(unit, shown, wire - beyond)
-        if unit.crowded:
-            why, word = Reason.RESOURCE_EXHAUSTED, NotScanned.NO_ROOM
-        else:
-            why, word = Reason.BODY_TOO_LARGE, NotScanned.TOO_LARGE
-        return self._unjudged(word, why, f"a message of more than {self.limit} bytes", wire, passes=policy == "bypass")
+        shown = self.shown(unit)
+        if shown is None or isinstance(shown, Refusal):
+            return shown
+        return await self._ask(unit, shown)
 
     def follow(self, unit: Unit) -> None:
         data = unit.data or b""
@@ -101,33 +100,62 @@ class MessageJudge:
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
-    def _shown(self, unit: Unit, data: bytes) -> tuple[bytes, int]:
+    def shown(self, unit: Unit) -> Shown | Refusal | None:
+        """What a service is to be asked about; None: it goes on unjudged."""
+        data, wire = unit.data or b"", len(unit.wire)
+        try:
+            if unit.broken:
+                raise Undecodable(unit.broken)
+            shown, size = self._unpacked(unit, data)
+        except Undecodable as error:
+            passes = self._scanning.auditor.content_codings.undecodable == "bypass"
+            return self._unjudged(NotScanned.UNDECODABLE, Reason.NOT_SCANNABLE, str(error), wire, passes=passes)
+        if unit.whole and size <= self.limit:
+            return Shown(shown, wire)
+        policy = self._scanning.auditor.oversize
+        if policy == "head":
+            self._word = NotScanned.HEAD_ONLY
+            beyond = max(0, len(data) - self.limit)
+            skip(self._notes, self._side, self._word, beyond)
+            return Shown(shown, wire - beyond)
+        if unit.crowded:
+            why, word = Reason.RESOURCE_EXHAUSTED, NotScanned.NO_ROOM
+        else:
+            why, word = Reason.BODY_TOO_LARGE, NotScanned.TOO_LARGE
+        return self._unjudged(word, why, f"a message of more than {self.limit} bytes", wire, passes=policy == "bypass")
+
+    def _unpacked(self, unit: Unit, data: bytes) -> tuple[bytes, int]:
         if not unit.packed:
             return data[: self.limit], len(data)
         return self._unpack.feed(data, self.limit, follow=self._scanning.auditor.oversize != "block", end=unit.last)
 
-    async def _ask(self, unit: Unit, shown: bytes, size: int) -> Refusal | None:
-        if not shown:
+    async def _ask(self, unit: Unit, shown: Shown) -> Refusal | None:
+        if not shown.data:
             return None
-        kind = self._kind or ("text/plain; charset=utf-8" if unit.text else "application/octet-stream")
-        message = piece_message(self._flow, self._scanning, shown, kind, self._asked.method)
-        adapted = await self._asked.service.adapt(message)
+        kind = "text/plain; charset=utf-8" if unit.text else "application/octet-stream"
+        message = piece_message(self._flow, self._scanning, shown.data, kind, self._asked.method)
+        return self.settle(await self._asked.service.adapt(message), shown)
+
+    def settle(self, adapted: Adapted, shown: Shown) -> Refusal | None:
+        """Write a verdict down, and say what it means."""
         verdict = adapted.verdict
-        self._write_down(adapted, size)
+        self._write_down(adapted, shown.size)
+        if verdict.outcome is Outcome.BLOCKED:
+            self._means.keep(self._flow, self._notes, verdict, self._side, shown.data)
         if verdict.outcome in (Outcome.BLOCKED, Outcome.ERROR):
-            return self._refuse(verdict.reason, verdict.signature or verdict.detail)
-        if adapted.kind != "unmodified" and adapted.body != shown:
-            return self._refuse(Reason.ICAP_BLOCKED, "the service changed a message of a stream")
+            return self.refuse(verdict.reason, verdict.signature or verdict.detail)
+        if adapted.kind != "unmodified" and adapted.body != shown.data:
+            return self.refuse(Reason.ICAP_BLOCKED, "the service changed a message of a stream")
         return None
 
     def _unjudged(self, word: NotScanned, why: Reason, detail: str, size: int, *, passes: bool) -> Refusal | None:
         if not passes:
-            return self._refuse(why, detail)
+            return self.refuse(why, detail)
         self._word = word
         skip(self._notes, self._side, word, size)
         return None
 
-    def _refuse(self, why: Reason, detail: str) -> Refusal:
+    def refuse(self, why: Reason, detail: str) -> Refusal:
         self._notes.fail(why, detail)
         code = TOO_BIG if why is Reason.BODY_TOO_LARGE else POLICY_VIOLATION
         return Refusal(code, f"{why.word}: {detail}" if detail else why.word)
@@ -137,13 +165,13 @@ class MessageJudge:
         notes = self._notes
         known = {(each.service, each.method, each.outcome) for each in notes.scans}
         for verdict in adapted.verdicts:
-            self._count(verdict)
+            self._means.count(verdict)
             if (verdict.service, verdict.method, verdict.outcome) not in known:
                 notes.scans.append(verdict)
         weigh(adapted.verdict, notes, size, self._side)
 
 
-def judge_websocket(flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, room: Room, count: Counted) -> Stop | None:
+def judge_websocket(flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, means: Means) -> Stop | None:
     """Leave judges on a flow whose upgrade was accepted, for every direction that some service can judge."""
     if flow.response is not None and not inflatable(flow.response.headers):
         if scanning.auditor.content_codings.undecodable == "block":
@@ -159,9 +187,7 @@ def judge_websocket(flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, room: 
         asked = _asked(flow, scanning, own, other)
         if asked is not None:
             unpack = Inflater(scanning.auditor.content_codings.max_ratio)
-            flow.metadata[JUDGES[from_client]] = MessageJudge(
-                flow, notes, scanning, asked, own, room, count, unpack
-            )  # fmt: skip
+            flow.metadata[JUDGES[from_client]] = MessageJudge(flow, notes, scanning, asked, own, means, unpack)
     return None
 
 

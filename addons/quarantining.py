@@ -14,6 +14,7 @@ from appliance.domain.quarantine import Item, Keeping
 from appliance.domain.reason import Reason
 from appliance.domain.text import printable
 from appliance.domain.verdict import Outcome, ScanVerdict
+from appliance.policy.scan_rules import Direction
 
 _LINE = 300
 _PACKED = frozenset(("gzip", "x-gzip"))
@@ -57,6 +58,21 @@ def note_packed(flow: HTTPFlow, notes: TaskNotes, verdict: ScanVerdict) -> None:
     message = _message(flow, verdict)
     if verdict.sha256 and message is not None and message.headers.get("content-encoding", "").strip().lower() in _PACKED:
         notes.packed.append("request" if verdict.method == "REQMOD" else "response")
+
+
+def put_away_message(
+    quarantine: Quarantine, flow: HTTPFlow, notes: TaskNotes, verdict: ScanVerdict, side: Direction, data: bytes, now: float
+) -> None:
+    """The same for one message of a stream, as the scanner was shown it. Of one task the first is kept."""
+    if verdict.reason is not Reason.MALWARE_FOUND or notes.quarantine:
+        return
+    found = Item("", str(notes.conn.tenant or ""), now)
+
+    def make() -> tuple[Item, BinaryIO]:
+        item = _item(found, flow, notes, verdict, hashlib.sha256(data).hexdigest(), len(data))
+        return replace(item, side=side, coding=""), io.BytesIO(data)
+
+    notes.quarantine = quarantine.take(found.tenant, len(data), make)
 
 
 def _message(flow: HTTPFlow, verdict: ScanVerdict) -> Request | Response | None:

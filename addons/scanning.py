@@ -80,7 +80,10 @@ def endless(notes: TaskNotes, auditor: Auditor, message: Request | Response, kin
 
 
 def has_no_end(kind: str, auditor: Auditor) -> bool:
-    """By its media type. A call of gRPC may have an end, so it is held unless such messages may pass."""
+    """By its media type. A call of gRPC may have an end, so it is held unless such messages may pass. What states its length is
+    judged as other bodies are, where streams are judged at all (``addons.streams``)."""
+    if auditor.event_stream == "scan":
+        return False
     return kind in _ENDLESS or (kind.startswith("application/grpc") and auditor.event_stream == "bypass")
 
 

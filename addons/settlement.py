@@ -8,7 +8,7 @@ from mitmproxy.http import HTTPFlow, Request, Response
 from addons.carry import Pages, answer, mark_ours
 from addons.coding import DISGUISED, disguised
 from addons.icap_message import replace_request, to_response
-from addons.quarantining import Quarantine, note_packed, put_away
+from addons.quarantining import Quarantine, note_packed, put_away, put_away_message
 from addons.scanning import Scanning, Stop, skip, write_down
 from addons.streaming import Streamed
 from appliance.domain.not_scanned import NotScanned
@@ -16,6 +16,7 @@ from appliance.domain.notes import TaskNotes
 from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome, ScanVerdict
 from appliance.engine.inspection import Fate
+from appliance.policy.scan_rules import Direction
 from icap.client import Adapted, Body
 
 
@@ -33,8 +34,12 @@ class Settlement:
         if stop is None:
             return False
         notes.fail(*stop)
-        answer(flow, self._page(notes, flow.request.headers.get("accept", "")), notes)
+        self.show(flow, notes)
         return True
+
+    def show(self, flow: HTTPFlow, notes: TaskNotes) -> None:
+        """Put the page in place that says what the notes say."""
+        answer(flow, self._page(notes, flow.request.headers.get("accept", "")), notes)
 
     def disguised(self, flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, message: Request | Response) -> bool:
         """Whether the service would take its body for something else than a browser does: stopped, or passed unscanned."""
@@ -77,6 +82,11 @@ class Settlement:
         if self._quarantine is not None:
             put_away(self._quarantine, flow, notes, verdict, streamed, time.time())
         return verdict
+
+    def keep(self, flow: HTTPFlow, notes: TaskNotes, verdict: ScanVerdict, side: Direction, data: bytes) -> None:
+        """An infected message of a stream, into quarantine."""
+        if self._quarantine is not None:
+            put_away_message(self._quarantine, flow, notes, verdict, side, data, time.time())
 
     def streamed(self, streamed: Streamed, adapted: Adapted | None) -> None:
         """The verdict on a body that was scanned as it arrived."""

@@ -9,6 +9,7 @@ from appliance.config.consistency import NameConsistency
 from appliance.config.icap_rule import IcapRule
 from appliance.config.icap_service import IcapHealth
 from appliance.config.interception import TlsInterception
+from appliance.config.stream_units import StreamUnits
 from appliance.config.values import IcapUri, Name, Node, Seconds, Size
 
 
@@ -55,9 +56,12 @@ class Auditor(Node):
     """Range requests whose answers are scanned: ask for the whole instead, scan each piece alone (a signature that lies across
     two pieces is then not found; recorded as ``part``), or refuse them. Except with ``pass``, a part that comes nevertheless is
     blocked."""
-    event_stream: Literal["block", "bypass"] = "block"
-    """Answers without an end, which cannot be held back for a scan: text/event-stream and multipart/x-mixed-replace. With
-    ``bypass`` gRPC streams as well, in both directions; otherwise each call is held until it is complete."""
+    event_stream: Literal["scan", "block", "bypass"] = "scan"
+    """Bodies without an end: text/event-stream, multipart/x-mixed-replace, lines of JSON, gRPC and Connect. ``scan`` gives each
+    event, part, line or message to the service before it goes on; ``block`` refuses event streams and multipart, and holds the
+    others until they are complete; ``bypass`` passes event streams, multipart and gRPC as they come."""
+    stream_units: StreamUnits = StreamUnits()
+    """How such bodies are scanned."""
     alt_svc: Literal["strip", "clear", "inspected", "pass"] = "strip"
     """Alternative services (Alt-Svc), by which servers send clients to QUIC or to other hosts. ``strip``: clients do not learn
     of them. ``clear``: they are told to forget those they know from elsewhere. ``inspected``: only those over TCP on the same
@@ -66,7 +70,7 @@ class Auditor(Node):
     """WebSockets: refuse the upgrade, relay the messages unscanned and record that, or give each message to the service of its
     direction (or to the one there is) before it goes on."""
     max_message_size: Size = 1024 * 1024
-    """The largest WebSocket message that is held for its scan; above it ``oversize`` decides."""
+    """The largest message of a WebSocket, event, or part that is held for its scan; above it ``oversize`` decides."""
     name_consistency: NameConsistency = NameConsistency()
     """When the names of one connection do not agree."""
     unknown_protocol: Literal["block", "bypass"] = "block"

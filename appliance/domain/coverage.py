@@ -115,6 +115,8 @@ def _rest(notes: TaskNotes, side: str, left: int, last: Place) -> Iterator[tuple
             yield (Bucket.SCANNED, ""), part
         if left > part:
             yield (Bucket.NOT_SCANNED, NotScanned.WEBSOCKET.word), left - part
+    elif side in notes.by_unit:  # a unit that was stopped is in no counter either
+        yield (Bucket.SCANNED, ""), left
     elif any(each.outcome in _STOPPED for each in _verdicts(notes, side)):
         yield (Bucket.BLOCKED, ""), left
     elif scanned:

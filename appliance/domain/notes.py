@@ -176,6 +176,8 @@ class TaskNotes:
     """Bytes that went on unjudged: ``response: too_large``."""
     packed: list[str] = field(default_factory=list)
     """Sides whose body was scanned in the gzip form in which it was transferred."""
+    by_unit: set[str] = field(default_factory=set)
+    """``request`` and ``response``, where the body was judged unit by unit: what is counted went on, and nothing else."""
     quarantine: str = ""
     """Under which id an infected body is kept, or ``not kept: WORD``; empty without one, or without a quarantine."""
     mismatches: list[str] = field(default_factory=list)

@@ -168,7 +168,7 @@ class AdaptingStream(HttpStream):
         if (yield from self.check_killed(True)):
             return
         if flow.response is not None:
-            yield from self._answer(passage)
+            yield from self.answer_here()
             return
         if not (yield from self.make_server_connection()):
             return
@@ -183,7 +183,7 @@ class AdaptingStream(HttpStream):
             yield Uploading(flow, over=False)
         yield from self._go_on(passage)
 
-    def _answer(self, passage: Passage) -> CommandGenerator[None]:
+    def answer_here(self) -> CommandGenerator[None]:
         """The request is answered here. What is still to come of it is not read as anything."""
         response = self.flow.response
         if response is None:
@@ -202,7 +202,7 @@ class AdaptingStream(HttpStream):
             return
         if inspection.fate is Fate.REPLACE:
             if not passage.finished:
-                yield from self._cut_server("another answer was sent")
+                yield from self.cut_server("another answer was sent")
             passage.drop_rest()
             if inspection.replacement is None:
                 del self.passages[False]
@@ -212,19 +212,21 @@ class AdaptingStream(HttpStream):
         yield from self._send_head(passage)
         yield from self._go_on(passage)
 
-    def _cut_server(self, why: str) -> CommandGenerator[None]:
+    def cut_server(self, why: str) -> CommandGenerator[None]:
         yield SendHttp(RequestProtocolError(self.stream_id, why, ErrorCode.CANCEL), self.context.server)
 
     def _break_off(self, passage: Passage) -> CommandGenerator[None]:
-        """Some of it is with the client, which must see that the rest will not come."""
-        message = passage.inspection.why
+        return self.break_off(passage.inspection.why, cut=not passage.finished)
+
+    def break_off(self, message: str, *, cut: bool = True) -> CommandGenerator[None]:
+        """Some of it is with the client, which must see that the rest will not come. ``cut``: the server still sends."""
         self.flow.error = Error(message)
         yield HttpErrorHook(self.flow)
         if self.context.client.alpn != b"h2":
             yield Reset()
         yield SendHttp(ResponseProtocolError(self.stream_id, message, ErrorCode.KILL), self.context.client)
-        if not passage.finished:
-            yield from self._cut_server(message)
+        if cut:
+            yield from self.cut_server(message)
         self.client_state = self.server_state = self.state_errored
         self.flow.live = False
         self.release()

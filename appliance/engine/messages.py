@@ -6,16 +6,18 @@ on are the bytes as they came. One message of a direction is judged at a time, a
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from mitmproxy.http import HTTPFlow
 
-from appliance.engine.inspection import Await
+from appliance.engine.inspection import Await, Outlet
 
 JUDGES = {True: "arcus.judge.request", False: "arcus.judge.response"}
 """Where a flow's metadata has the judge of what the client sends (True) and of what the server sends."""
+PAUSING = "arcus.judge.pausing"
+"""The judge of a response that is held, for when it turns out to pause."""
 POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 
@@ -29,6 +31,12 @@ class Unit:
     packed: bool = False
     """``data`` is compressed in the way that the two sides agreed on."""
     text: bool = False
+    flat: bytes | None = None
+    """What of ``data`` continues what the units before it said, where that is not ``data``: lines without what ends them."""
+    beside: bytes = b""
+    """What else stands in it: names, comments, the head of a part."""
+    broken: str = ""
+    """Why nothing of it, nor of what follows, can be read."""
     whole: bool = True
     """False: this is the beginning of a message that is too large to be held; more of it comes as ``rest``."""
     crowded: bool = False
@@ -68,6 +76,30 @@ class Judge(Protocol):
     def give_back(self, size: int) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Of several units that were judged together, how many may go on, and why no more of them."""
+
+    passed: int
+    refusal: Refusal | None = None
+
+
+class BodyJudge(Judge, Protocol):
+    """Of a body that is a stream of units."""
+
+    pause: float | None
+    """Seconds without a byte after which what is held is judged although its end has not come; None: it is waited for."""
+
+    async def judge_all(self, units: Sequence[Unit]) -> Judged:
+        """Units that came one after the other, and are there together."""
+
+    def passed(self, size: int) -> None:
+        """So many bytes went on."""
+
+    def refused(self) -> None:
+        """Nothing of an answer is with the client yet: put a page in place."""
+
+
 class UnitReader(Protocol):
     """Finds the messages of one direction."""
 
@@ -82,6 +114,9 @@ class UnitReader(Protocol):
 
     def give_up(self) -> None:
         """There is no memory to hold the message that is arriving."""
+
+    def flush(self) -> Iterator[Unit]:
+        """What is held of a unit goes on before its end, where that can be judged; it is continued by the next."""
 
 
 class Turnstile:
@@ -118,7 +153,7 @@ class Turnstile:
                 self._judge.follow(unit)
                 yield self._queue.popleft()
             else:
-                self._ask(unit)
+                self._ask()
         if self.asking is None:
             self._reserve()
             self.free.set()
@@ -138,9 +173,14 @@ class Turnstile:
         self._taken = 0
         self.free.set()
 
-    def _ask(self, unit: Unit) -> None:
+    def _ask(self) -> None:
         self.free.clear()
-        self.asking = Await(self._flow, self._hook, lambda _outlet: self._judge.judge(unit), lambda: True)
+        self.asking = Await(self._flow, self._hook, self._question(), lambda: True)
+
+    def _question(self) -> Callable[[Outlet], Awaitable[object]]:
+        """About the first in the queue."""
+        unit = self._queue[0]
+        return lambda _outlet: self._judge.judge(unit)
 
     def _reserve(self) -> None:
         """Account for what is held. A message that finds no memory is given up: its judge decides what that means."""

@@ -19,8 +19,9 @@ from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
 from appliance.domain.notes import ConnNotes
 from appliance.domain.reason import Reason
-from appliance.engine.adapting import AdaptingStream
 from appliance.engine.http.layer import StrictHttpLayer
+from appliance.engine.judging import JudgingStream
+from appliance.engine.messages import JUDGES
 from appliance.engine.server_connection import party_of
 from appliance.engine.websocket import WebSocketRelay
 
@@ -59,7 +60,7 @@ class TaskHttpLayer(StrictHttpLayer):
         yield from super().register_connection(command)
 
 
-class TaskStream(AdaptingStream):
+class TaskStream(JudgingStream):
     """One request and its response."""
 
     def handle_event(self, event: events.Event) -> CommandGenerator[None]:
@@ -91,6 +92,8 @@ class TaskStream(AdaptingStream):
         yield from super().state_wait_for_request_headers(event)
         if not event.end_stream:
             yield from self.inspect_announced(request=True)
+        elif JUDGES[True] in self.flow.metadata:
+            self.flow.request.stream = False  # there is no stream, and what there is has its place in the hook at the end
 
     def state_wait_for_response_headers(self, event: events.Event) -> CommandGenerator[None]:
         """Where a hook put a page in place of the server's answer, it goes out now, and the server is cut off: the body

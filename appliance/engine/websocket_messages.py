@@ -39,6 +39,8 @@ class MessageReader(FrameReader):
         """A message that is not complete is none."""
         yield from ()
 
+    flush = end
+
     def read(self, data: bytes) -> Iterator[Unit]:
         """What is complete. Raises BadFrame."""
         pos, size = 0, len(data)

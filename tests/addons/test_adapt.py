@@ -204,9 +204,9 @@ async def test_without_a_service_bodies_stream_and_are_counted() -> None:
         ({"max_scan_size": 100}, {"Content-Length": "100"}, Reason.OK, []),
         ({"max_scan_size": 100}, {"Content-Length": "101"}, Reason.BODY_TOO_LARGE, []),
         ({"max_scan_size": 100, "oversize": "bypass"}, {"Content-Length": "101"}, Reason.OK, ["response: too_large"]),
-        ({}, {"Content-Type": "Text/Event-Stream; charset=utf-8"}, Reason.NOT_SCANNABLE, []),
+        ({"event_stream": "block"}, {"Content-Type": "Text/Event-Stream; charset=utf-8"}, Reason.NOT_SCANNABLE, []),
         ({"event_stream": "bypass"}, {"Content-Type": "text/event-stream"}, Reason.OK, ["response: streamed"]),
-        ({}, {"Content-Type": "multipart/x-mixed-replace; boundary=a"}, Reason.NOT_SCANNABLE, []),
+        ({"event_stream": "block"}, {"Content-Type": "multipart/x-mixed-replace; boundary=a"}, Reason.NOT_SCANNABLE, []),
         ({}, {"Content-Type": "application/grpc+proto"}, Reason.OK, []),
         ({"event_stream": "bypass"}, {"Content-Type": "application/grpc+proto"}, Reason.OK, ["response: streamed"]),
         ({}, {"Content-Encoding": "br", "Content-Length": "5"}, Reason.OK, []),
@@ -269,7 +269,7 @@ async def test_a_stream_of_grpc_that_may_pass_flows_in_both_directions() -> None
 @pytest.mark.parametrize("kind", ["text/event-stream", "multipart/x-mixed-replace", "application/grpc"])
 async def test_lim_04_an_upload_is_held_within_the_limits_whatever_it_calls_itself(kind: str) -> None:
     """Without a plan nothing would bound what is held of it."""
-    place = Place(Service())
+    place = Place(Service(), event_stream="block")
     made = flow("POST", headers={"Content-Type": kind})
     notes = task(made)
     place.adapt.requestheaders(made)

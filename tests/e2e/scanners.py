@@ -85,7 +85,7 @@ def config(
     own, tapped = _services(icap_port), _services(tap.port)
     bad_uri = f"icap://127.0.0.1:{bad}/bad"
     auditors = {
-        "inspect": auditor("inspect", web, *own, websocket="bypass"),
+        "inspect": auditor("inspect", web, *own, websocket="bypass", event_stream="block"),
         "lenient": auditor("lenient", web, *own, icap_on_error="bypass", event_stream="bypass", websocket="block"),
         "small": auditor("small", web, *own, max_scan_size="64K"),
         "smallpass": auditor("smallpass", web, *own, max_scan_size="64K", oversize="bypass"),

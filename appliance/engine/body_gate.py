@@ -1,0 +1,92 @@
+"""One direction of a body that is a stream of units: each waits for its verdict, and goes on as it came."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import takewhile
+from typing import Final
+
+from mitmproxy.http import HTTPFlow
+from mitmproxy.proxy import commands
+
+from appliance.engine.inspection import Outlet
+from appliance.engine.messages import BodyJudge, Judged, Turnstile, Unit, UnitReader
+
+TOGETHER: Final = 8
+"""Units that are judged at the same time, when so many are there: in a burst nobody should wait for the sum of all scans."""
+
+type Room = Callable[[Outlet], Awaitable[None]]
+
+
+class BodyGate(Turnstile):
+    """``room``: waits until what was sent on has been taken. ``over``: the body has ended."""
+
+    def __init__(self, flow: HTTPFlow, reader: UnitReader, judge: BodyJudge, room: Room) -> None:
+        super().__init__(flow, "error", reader, judge)
+        self.judge = judge
+        self.over = False
+        self.waking: commands.RequestWakeup | None = None
+        self._body_reader = reader
+        self._room = room
+        self._run: list[Unit] = []
+        self._fed = 0
+        self._fed_then = 0
+
+    def feed(self, data: bytes) -> None:
+        self._fed += 1
+        super().feed(data)
+
+    def end(self) -> None:
+        self.over = True
+        super().end()
+
+    def settled(self, passed: int) -> Iterator[Unit]:
+        """The verdict is there: the first ``passed`` of those that it is about, which may go on."""
+        self.asking = None
+        for _ in self._run:
+            unit = self._queue.popleft()
+            if passed > 0:
+                yield unit
+            passed -= 1
+
+    def watch(self) -> commands.RequestWakeup | None:
+        """What to wake up by, where something is held whose end may be long in coming."""
+        if self.judge.pause is None or self.waking is not None or self.over or not self._body_reader.held:
+            return None
+        self._fed_then = self._fed
+        self.waking = commands.RequestWakeup(self.judge.pause)
+        return self.waking
+
+    def woken(self) -> None:
+        """If nothing has come meanwhile, its end is not waited for."""
+        self.waking = None
+        if self._fed == self._fed_then and not self.over:
+            self.flush()
+
+    def flush(self) -> None:
+        """What is held is judged as it is."""
+        self._queue.extend(self._body_reader.flush())
+
+    def _question(self) -> Callable[[Outlet], Awaitable[Judged]]:
+        run = self._run = self._together()
+
+        async def ask(outlet: Outlet) -> Judged:
+            await self._room(outlet)
+            return await self.judge.judge_all(run)
+
+        return ask
+
+    def _together(self) -> list[Unit]:
+        """Those at the head of the queue that can be judged at once."""
+        first, size = self._queue[0], 0
+        if not first.whole or first.broken:
+            return [first]
+        run: list[Unit] = []
+        for unit in takewhile(_plain, self._queue):
+            size += len(unit.data or b"")
+            if run and (size > self.judge.limit or len(run) == TOGETHER):
+                break
+            run.append(unit)
+        return run
+
+
+def _plain(unit: Unit) -> bool:
+    return unit.data is not None and not unit.rest and unit.whole and not unit.broken
