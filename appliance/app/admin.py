@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
-from appliance.app import ca_watch, rotation
+from appliance.app import backlog, ca_watch, rotation
 from appliance.app.beat import Heartbeat
 from appliance.app.departure import Departure
 from appliance.app.icap_sockets import process_names
@@ -38,7 +38,7 @@ from appliance.engine.stage import Stage
 from appliance.portal.names import PortalNames
 from appliance.storage.coverage import CoverageLedger
 from appliance.storage.sqlite import SqliteStore, StoreError
-from appliance.telemetry.health import Health, HealthReader, HealthWriter, State
+from appliance.telemetry.health import Health, HealthReader, HealthWriter
 from appliance.telemetry.metrics import Metrics
 from appliance.web.app import build
 from appliance.web.services import CaCertificate, HostNames, Services, TenantCard
@@ -171,7 +171,7 @@ class _Process:
         self.retro.sample(health)
         for name, stats in self._drain.stats().items():
             self._count(name, stats)
-            health.set(f"audit_{name}", State.OK if stats.healthy else State.UNHEALTHY, stats.last_error)
+            health.set(f"audit_{name}", *backlog.standing(stats, self.config.audit.spool_max))
         self._metrics.set("arcus_exclusions_active", value=self.learning.sample(health))
         for process in self._health().processes.values():
             for component, item in process.components.items():

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from appliance.audit.batches import Batches
 from appliance.audit.feed import Feed, FeedStats
 from appliance.audit.segment import is_released, segments
 from appliance.audit.sinks.base import Sink
@@ -26,7 +27,8 @@ class Drain:
             raise ValueError("a drain without a sink would delete every record")
         self._directory = directory
         self._interval = interval
-        self._feeds = [Feed(directory, sink, interval) for sink in sinks]
+        batches = Batches(directory)
+        self._feeds = [Feed(directory, sink, batches, interval) for sink in sinks]
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._timeout = 10.0

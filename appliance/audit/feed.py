@@ -5,13 +5,14 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.audit.batches import Batch, Batches
 from appliance.audit.cursor import Cursor
-from appliance.audit.segment import is_released, read_chunk, segment_size, segments
+from appliance.audit.segment import segment_size, segments
 from appliance.audit.sinks.base import Sink
+from appliance.domain.clock import Clock, SystemClock
 
 logger = logging.getLogger(__name__)
 
-BATCH_BYTES = 1024 * 1024
 MAX_PAUSE = 30.0
 
 
@@ -29,13 +30,15 @@ class FeedStats:
 
 
 class Feed:
-    """Carries lines from all segments to one sink, in the order of the segments, each segment from its cursor."""
+    """Carries the lines of all segments to one sink, batch by batch, from its cursor on."""
 
-    def __init__(self, directory: Path, sink: Sink, interval: float) -> None:
+    def __init__(self, directory: Path, sink: Sink, batches: Batches, interval: float, clock: Clock | None = None) -> None:
         self.name = sink.name
         self._directory = directory
         self._sink = sink
+        self._batches = batches
         self._interval = interval
+        self._clock = clock or SystemClock()
         self._cursor: Cursor | None = None
         self._offsets: dict[str, int] = {}
         self._stop = threading.Event()
@@ -64,37 +67,28 @@ class Feed:
         return FeedStats(self._events, self._errors, self._rejected, self._torn, lag, self._error, not self._error)
 
     def pump(self) -> bool:
-        """Carry everything that is there. False when the sink failed; then nothing was passed over."""
+        """Carry everything that was there at the beginning. False when the sink failed; then nothing was passed over."""
         try:
-            for path in segments(self._directory):
-                while self._carry(path):
-                    pass
+            while (batch := self._batches.after(self._opened().offsets)) is not None:
+                self._carry(batch, self._opened())
+                if not batch.full:
+                    break  # what has come meanwhile is few lines, and the next pass's
         except Exception as error:  # whatever a sink does wrong, its thread goes on and tries again
             self._failed(error)
             return False
         self._error = ""
         return True
 
-    def _carry(self, path: Path) -> bool:
-        cursor = self._opened()
-        offset = cursor.offsets.get(path.name, 0)
-        if segment_size(path) <= offset:
-            return False
-        released = is_released(path)
-        chunk = read_chunk(path, offset, released, BATCH_BYTES)
-        if chunk.end == offset:
-            return False
-        if chunk.lines:
-            written = self._sink.write(chunk.lines)
+    def _carry(self, batch: Batch, cursor: Cursor) -> None:
+        if batch.lines:
+            written = self._sink.write(batch.lines)
             cursor.state = written.state
             self._rejected += written.rejected
-            self._events += len(chunk.lines) - written.rejected
-        self._torn += bool(chunk.torn)
-        cursor.keep({segment.name for segment in segments(self._directory)})
-        cursor.offsets[path.name] = chunk.end
+            self._events += len(batch.lines) - written.rejected
+        self._torn += batch.torn
+        cursor.offsets = dict(batch.offsets)
         cursor.save()
-        self._offsets = dict(cursor.offsets)
-        return True
+        self._offsets = dict(batch.offsets)
 
     def _opened(self) -> Cursor:
         if self._cursor is None:
@@ -108,7 +102,7 @@ class Feed:
         path = self._directory / f"cursor-{self.name}.json"
         try:
             return Cursor.load(path)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except ValueError as error:
             # Begin again rather than stop: the store ignores what it has.
             logger.error("cursor unreadable, all segments are offered again", extra={"path": str(path), "error": str(error)})
             return Cursor(path)
@@ -124,7 +118,12 @@ class Feed:
     def _run(self) -> None:
         pause = self._interval
         while not self._stop.is_set():
-            pause = self._interval if self.pump() else min(MAX_PAUSE, max(pause, 0.1) * 2)
-            self._stop.wait(pause)
+            if self.pump():
+                # all feeds wake at the same time, so that they ask for the same batch
+                pause = self._interval
+                self._stop.wait(pause - self._clock.monotonic() % pause)
+            else:
+                pause = min(MAX_PAUSE, max(pause, 0.1) * 2)
+                self._stop.wait(pause)
         self.pump()
         self._sink.close()

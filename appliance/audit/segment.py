@@ -63,7 +63,7 @@ def read_chunk(path: Path, offset: int, released: bool, size: int = READ_BYTES) 
     ``released`` must have been found out before the call: then a tail without a line feed is torn for good, and
     is passed over. In a live segment it is a write under way.
     """
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         file.seek(offset)
         data = file.read(size)
         while data and b"\n" not in data[-size:] and (more := file.read(size)):

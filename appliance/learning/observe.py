@@ -11,6 +11,12 @@ type Event = Mapping[str, Any]
 
 IPV6_CLIENT: Final = 64
 """Whoever has one address of a /64 has all of them (RFC 7934)."""
+SEEN: Final = (
+    "conn_id", "tenant_id", "user_id", "source_ip", "destination_host", "user_agent", "created_at", "kind", "conn_requests",
+    "decrypt", "tls_failure", "tls_failure_side", "client_hello.ja4", "client_hello.sni", "client_tls.alert",
+    "client_tls.error", "client_tls.version", "server_tls.alert",
+)  # fmt: skip
+"""All that is looked at of an event."""
 _AGENT: Final = 200
 _NAME: Final = 300
 _REFUSED: Final = frozenset({"client_reject", "pinned"})

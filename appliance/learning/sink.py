@@ -1,10 +1,13 @@
 """The audit stream's way to the learner: one more sink of the drain."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
+from appliance.audit.picked import Picker
 from appliance.audit.sinks.base import State, Written
-from appliance.learning.observe import Event
+from appliance.learning.observe import SEEN, Event
+
+_PICKER: Final = Picker(SEEN)
 
 _SIGNS = (b'"tls_failure":', b'"conn_requests":1,')
 """Only a connection's first request, or a failure of TLS, says anything; all other lines are not even parsed."""
@@ -22,18 +25,10 @@ class LearningSink:
         return state
 
     def write(self, lines: Sequence[bytes]) -> Written:
-        self._observe([event for line in lines if (event := _event(line)) is not None])
+        told = (line for line in lines if any(sign in line for sign in _SIGNS))
+        # what is no event is counted where events are stored
+        self._observe([event for line in told if (event := _PICKER.pick(line)) is not None])
         return Written()
 
     def close(self) -> None:
         """The learner belongs to who made it."""
-
-
-def _event(line: bytes) -> Event | None:
-    if not any(sign in line for sign in _SIGNS):
-        return None
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        return None  # counted where events are stored
-    return event if isinstance(event, dict) else None

@@ -5,7 +5,8 @@ Events are folded in the transaction that stores them, and only when they are ne
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Final, Protocol
+from functools import lru_cache
+from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection, text
 
@@ -17,18 +18,9 @@ MAX_LINES: Final = 1000
 _MOST: Final = 1 << 50
 """A task has fewer bytes: what claims more is no count, and its sum could overflow."""
 
-# ``metadata`` was read as JSON by Python before; SQLite is asked again, because one odd event must not stop the others.
-# A key is ``DIRECTION: BUCKET WHY``, see domain.coverage.
-_FOLD: Final = text(
+_ADD: Final = (
     "INSERT INTO coverage (hour, tenant_id, host, user_id, direction, bucket, why, bytes, tasks) "
-    "SELECT hour, tenant_id, target_host, user_id, direction, substr(rest, 1, instr(rest, ' ') - 1), "
-    "trim(substr(rest, instr(rest, ' ') + 1)), sum(size), count(*) FROM ("
-    "SELECT CAST(created_at / 3600 AS INTEGER) * 3600 AS hour, tenant_id, target_host, user_id, "
-    "substr(part.key, 1, instr(part.key, ': ') - 1) AS direction, substr(part.key, instr(part.key, ': ') + 2) || ' ' AS rest, "
-    "part.value AS size FROM audit_logs, "
-    "json_each(CASE WHEN json_valid(metadata) THEN metadata ELSE '{}' END, '$.coverage') AS part "
-    "WHERE seq > :seq AND instr(part.key, ': ') > 1 AND part.type = 'integer' AND part.value > 0 AND part.value < :most"
-    ") GROUP BY 1, 2, 3, 4, 5, 6, 7 "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes, tasks = tasks + excluded.tasks"
 )
 _COLUMNS: Final[dict[By, str]] = {"host": "host", "user": "user_id", "tenant": "tenant_id"}
@@ -53,9 +45,40 @@ class Store(Protocol):
     def reading(self) -> Callable[[], AbstractContextManager[Connection]]: ...
 
 
-def fold(connection: Connection, seq: int) -> None:
-    """Add the events above ``seq`` to their hours."""
-    connection.execute(_FOLD, {"seq": seq, "most": _MOST})
+type _Cell = tuple[int, str, str, str, str, str, str]
+
+
+class Tally:
+    """Sums of a batch, before they go into the ledger. A key of an event's coverage is ``DIRECTION: BUCKET WHY``."""
+
+    def __init__(self) -> None:
+        self._sums: dict[_Cell, list[int]] = {}
+
+    def add(self, whose: tuple[Any, ...], sizes: object) -> None:
+        """One event: its tenant, host, user and ``created_at``. What is no count is passed over: one odd event must not
+        stop the others."""
+        if not isinstance(sizes, dict):
+            return
+        tenant, host, user, created_at = whose
+        hour = int(created_at / HOUR) * HOUR
+        for name, size in sizes.items():
+            if type(size) is int and 0 < size < _MOST and (place := _place(name)) is not None:
+                found = self._sums.setdefault((hour, tenant, host, user, *place), [0, 0])
+                found[0] += size
+                found[1] += 1
+
+    def fold(self, connection: Connection) -> None:
+        """Add the sums to their hours."""
+        if self._sums:
+            connection.exec_driver_sql(_ADD, [(*cell, *sums) for cell, sums in self._sums.items()])
+
+
+@lru_cache(maxsize=1024)
+def _place(name: str) -> tuple[str, str, str] | None:
+    """Direction, bucket and why; as text that SQLite takes."""
+    direction, found, rest = name.encode("utf-8", "replace").decode().partition(": ")
+    bucket, _, why = rest.partition(" ")
+    return (direction, bucket, why.strip(" ")) if direction and found else None
 
 
 class CoverageLedger:

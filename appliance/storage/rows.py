@@ -1,7 +1,12 @@
 """Events to rows. Whatever stands in an event, a row that SQLite takes comes out: one odd event must not stop the others."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
+from operator import itemgetter
+from typing import Any, Final
+
+from sqlalchemy import Connection
 
 _INT64 = 2**63 - 1
 
@@ -29,9 +34,33 @@ INTEGERS = {
 FLOATS = {"duration_ms": "duration_ms", "created_at": "created_at"}
 EVENT_TYPES = frozenset({"connection", "request", "response", "block", "allow", "error"})
 COLUMNS = (*TEXTS, *INTEGERS, *FLOATS, "event_type", "blocked", "metadata")
+STEPS: Final = (64, 8, 1)
+"""Rows in one statement. Python's driver takes and gives its lock for each statement, which other threads wait for as well."""
+
+type Row = tuple[Any, ...]
+
+ledger_key = itemgetter(*map(COLUMNS.index, ("tenant_id", "target_host", "user_id", "created_at")))
+"""Of a row: whose bytes these are, and when."""
 
 
-def to_row(event: Mapping[str, Any], text: str) -> tuple[Any, ...]:
+def insert(connection: Connection, rows: Sequence[Row]) -> int:
+    """Those whose id is not known yet; how many they are."""
+    new = done = 0
+    for step in STEPS:
+        while len(rows) - done >= step:
+            values = tuple(chain.from_iterable(rows[done : done + step]))
+            new += connection.exec_driver_sql(_statement(step), values).rowcount
+            done += step
+    return new
+
+
+@lru_cache
+def _statement(rows: int) -> str:
+    one = f"({', '.join('?' * len(COLUMNS))})"
+    return f"INSERT OR IGNORE INTO audit_logs ({', '.join(COLUMNS)}) VALUES {', '.join([one] * rows)}"  # noqa: S608
+
+
+def to_row(event: Mapping[str, Any], text: str) -> Row:
     """The values of ``COLUMNS``, in that order. ``text`` is the event as JSON, stored as it is."""
     event_type = event.get("event_type")
     return (

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from appliance.audit.picked import parse
 from appliance.audit.sinks.base import State, Written
-from appliance.audit.sinks.store import parse_event
 from appliance.domain.readiness import Encounter
 from appliance.domain.tls_failure import TlsFailure
 
@@ -39,8 +39,8 @@ class EncounterSink:
         """The store belongs to who made it."""
 
     def _encounter(self, line: bytes) -> Encounter | None:
-        parsed = parse_event(line)
-        return None if parsed is None else encounter(parsed[0], self._cas)
+        event = parse(line)
+        return None if event is None else encounter(event, self._cas)
 
 
 def encounter(event: Mapping[str, Any], cas: frozenset[str]) -> Encounter | None:

@@ -45,9 +45,8 @@ def test_what_is_gone_is_empty(tmp_path: Path) -> None:
 def test_a_cursor_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     cursor = Cursor.load(tmp_path / "cursor.json")
     assert (cursor.offsets, cursor.state) == ({}, {})
-    cursor.offsets = {"a.seg": 5, "b.seg": 7}
+    cursor.offsets = {"b.seg": 7}
     cursor.state = {"inode": 1}
-    cursor.keep({"b.seg"})
     cursor.save()
     again = Cursor.load(tmp_path / "cursor.json")
     assert (again.offsets, again.state) == ({"b.seg": 7}, {"inode": 1})
@@ -64,5 +63,5 @@ def test_a_cursor_comes_back_as_it_was_saved(tmp_path: Path) -> None:
 def test_a_damaged_cursor_is_an_error_that_the_feed_expects(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "cursor.json"
     path.write_bytes(content)
-    with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
+    with pytest.raises(ValueError):
         Cursor.load(path)

@@ -77,11 +77,8 @@ def test_an_event_that_is_offered_again_changes_nothing(store: SqliteStore) -> N
 def test_a_batch_that_fails_is_neither_stored_nor_counted(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     from appliance.storage import coverage
 
-    def broken(connection: Any, _seq: int) -> None:
-        connection.exec_driver_sql("SELECT * FROM nothing")
-
     with monkeypatch.context() as patched, pytest.raises(StoreError):
-        patched.setattr(coverage, "fold", broken)
+        patched.setattr(coverage, "_ADD", "SELECT * FROM nothing")
         put(store, event({"request: scanned": 10}))
     assert store.last_seq() == 0
     put(store, event({"request: scanned": 10}))
@@ -98,6 +95,24 @@ def test_a_drain_that_loses_its_cursor_counts_nothing_twice(store: SqliteStore, 
         cursor.unlink()
     assert Drain(spool, [StoreSink(store)]).drain_once()
     assert whole(store) == {"response: scanned": (7, 2)}
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.lists(st.integers(0, 9), max_size=9), max_size=6))
+def test_whatever_is_offered_again_is_counted_once(store: SqliteStore, batches: list[list[int]]) -> None:
+    """Batches of which the store has all, some or nothing, and with an event twice."""
+    start = START + next(NUMBERS) * HOUR
+    made = [event({"request: scanned": 1 << number}, created_at=start + 1.0) for number in range(10)]
+    for numbers in batches:
+        put(store, *(made[number] for number in numbers))
+    report = CoverageLedger(store).report(start, start + HOUR)
+    assert report.whole.bytes == sum(1 << number for number in {number for numbers in batches for number in numbers})
+
+
+@pytest.mark.parametrize("name", ["", "request", "request:scanned", ": scanned", "\ud800: scanned", "a: b\x00 c", "a: "])
+def test_an_odd_key_stops_nothing(store: SqliteStore, name: str) -> None:
+    put(store, event({name: 5}), event({"request: scanned": 2}))
+    assert whole(store)["request: scanned"] == (2, 1)
 
 
 KEYS = st.sampled_from(

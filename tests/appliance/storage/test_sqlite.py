@@ -240,3 +240,25 @@ def test_a_closed_store_is_a_healthy_file(tmp_path: Path) -> None:
     store.close()
     assert rows(tmp_path / "audit.db", "PRAGMA integrity_check") == [("ok",)]
     assert rows(tmp_path / "audit.db", "PRAGMA journal_mode") == [("wal",)]
+
+
+@pytest.mark.parametrize("number", [0, 1, 7, 8, 9, 63, 64, 65, 72, 73, 200])
+def test_any_number_of_events_is_stored_in_order(store: SqliteStore, number: int) -> None:
+    """At the bounds of how many rows one statement takes."""
+    assert store.append([event(each) for each in range(number)]) == number
+    assert store.append([event(each) for each in range(-3, number)]) == 3
+    found = store.select("created_at >= 1000.0", {}, "seq", 1000)
+    assert [body["id"] for _, _, body in found] == [event(each)[0]["id"] for each in range(number)]
+
+
+def test_a_new_file_has_large_pages_and_an_old_one_keeps_its_own(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "old.db")
+    old.execute("PRAGMA page_size = 4096")
+    old.execute("CREATE TABLE before (x)")
+    old.close()
+    for name, size in (("new.db", 8192), ("old.db", 4096)):
+        store = SqliteStore(tmp_path / name)
+        assert store.append([event(1)]) == 1
+        store.close()
+        assert rows(tmp_path / name, "PRAGMA page_size") == [(size,)]
+        assert rows(tmp_path / name, "PRAGMA auto_vacuum") == [(2 if name == "new.db" else 0,)]
