@@ -72,6 +72,10 @@ class Verification:
         self.faults.append(fault)
         return self.gap is not None or self._tolerated(fault, connection)
 
+    def let_go(self) -> None:
+        """Everything was asked: whoever was asked for tolerance is not held any longer, nor ever asked again."""
+        self.tolerates = tolerates_nothing
+
     def refuse(self, fault: Verdict) -> Verdict:
         """The connection must not be used, whatever was tolerated; what was found after its handshake."""
         self.gap = None

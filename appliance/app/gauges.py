@@ -9,6 +9,7 @@ from appliance.app.icap_gauges import Services
 from appliance.audit.spool import Spool
 from appliance.domain.ids import TenantId
 from appliance.egress.registry import Registry
+from appliance.engine.idle_servers import IdleServers
 from appliance.engine.lanes import Reception
 from appliance.engine.listener import Listener
 from appliance.engine.survey import Survey
@@ -34,6 +35,7 @@ class Watched:
     survey: Survey
     aftercare: Mapping[TenantId, Aftercare]
     room: Room
+    idle_servers: IdleServers
 
 
 class Gauges:
@@ -52,6 +54,14 @@ class Gauges:
         for result, total in self._watched.survey.counters.items():
             self._totals.reach("arcus_survey_total", result, total=total)
         self._certificates(self._watched.aftercare.values())
+        self._kept(self._watched.idle_servers)
+
+    def _kept(self, idle: IdleServers) -> None:
+        self._metrics.set("arcus_upstream_kept_waiting", value=len(idle))
+        for event, total in idle.counters.items():
+            self._totals.reach("arcus_upstream_kept_total", event, total=total)
+        for cause, total in idle.dropped.items():
+            self._totals.reach("arcus_upstream_kept_dropped_total", cause, total=total)
 
     def _certificates(self, tenants: Iterable[Aftercare]) -> None:
         chains: Counter[str] = Counter()

@@ -26,6 +26,14 @@ class WaysOut:
         self._connected(dialed.notes)
         return dialed
 
+    def stands(self, conn: ConnNotes, address: tuple[str, int], made: EscapeNotes) -> bool:
+        """Whether a connection that was made this way could be made by this one now, and this way."""
+        try:
+            root, ctx = self._from(conn, Target(normalise_host(address[0]), address[1]), "tls")
+        except PolicyError:
+            return False
+        return self._dialer.stands(root, ctx, made)
+
     async def resolve(self, conn: ConnNotes, target: Target) -> tuple[str, ...]:
         """Where a name leads, by the resolver of the way out. Raises TaskError."""
         return await self._dialer.addresses(*self._from(conn, target, "tls"))

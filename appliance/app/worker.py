@@ -14,6 +14,7 @@ from addons.finish import Finish
 from addons.forge import Forge
 from addons.headers import Headers
 from addons.identify import Identify
+from addons.keeping import Keeping
 from addons.parent import Parent
 from addons.portal import Portal
 from addons.proceed import Proceed
@@ -27,6 +28,7 @@ from appliance.app.exclusions import exclusions, snapshot
 from appliance.app.gauges import Gauges, Watched
 from appliance.app.held_bodies import held_bodies
 from appliance.app.icap_services import Place, longest
+from appliance.app.idle_servers import idle_servers
 from appliance.app.leaves import Leaves
 from appliance.app.listener_tls import listener_tls
 from appliance.app.memory import Memory
@@ -147,6 +149,7 @@ class _Build:
         self.gate = self._gate()
         dialer = Dialer(self.registry, lambda: PeekReader(SERVER_READ_LIMIT))
         self.ways = WaysOut(dialer, self.gate.escaper, self.traffic.connected)
+        self.idle_servers = idle_servers(by_tenant, self.ways.stands, self.clock)
         self.trusts = self.upstream.trusts()
         self.aftercare = self.upstream.aftercare(self.trusts, self.ways.dial, self.ways.resolve)
         self.survey = Survey(self.ways.dial, self.upstream.surveyors(self.trusts), self.gate.escaper, self.clock)
@@ -156,7 +159,7 @@ class _Build:
         tenants = tuple(TenantId(tenant.tenant_id) for tenant in self.config.tenant)
         return Watched(
             self.listeners, self.receptions, self.leaves.by_tenant.values(), self.registry, self.spool, self.quota, tenants,
-            self.scanners.clients, self.survey, self.aftercare, self.room,
+            self.scanners.clients, self.survey, self.aftercare, self.room, self.idle_servers,
         )  # fmt: skip
 
     # -- decisions --
@@ -193,6 +196,7 @@ class _Build:
 
     def worker(self, sockets: Mapping[str, socket.socket]) -> Worker:
         deadlines = Deadlines()
+        deadlines.add(self.idle_servers)
         trusting = Trusting(self.clock)
         finish = Finish(self.recorder.record, both(self.traffic.task, trusting.task))
         engine = Engine(
@@ -208,6 +212,7 @@ class _Build:
             deadlines=deadlines,
             limit_hit=self.traffic.limit,
             connection_ended=self.traffic.connection,
+            idle_servers=self.idle_servers,
             leaving=self.leaving,
         )
         for server in self.config.server:
@@ -215,7 +220,7 @@ class _Build:
             self.receptions.append(reception)
             mine = shared_out(sockets, server.name)
             self.listeners.append(Listener(server, mine, reception.serve, self.traffic.refused(server.name)))
-        return Worker(self.listeners, self.receptions, deadlines)
+        return Worker(self.listeners, self.receptions, deadlines, self.idle_servers.close)
 
     def _addons(self, record: Record) -> list[object]:
         tenants = {TenantId(t.tenant_id): t for t in self.config.tenant}
@@ -241,6 +246,7 @@ class _Build:
             ),
             self.sessions.resumption(self.traffic.session),
             self._forge(http2),
+            Keeping(self.idle_servers.forget),
             record,
         ]
 

@@ -221,7 +221,7 @@ ESCAPE = (
     Field("escape.resolved_ip", _IP, "Address the name stood for."),
     Field("escape.local_addr", _TEXT, "Our address on that connection."),
     Field("escape.tries", _NUMBER, "Connects tried."),
-    Field("escape.reused", _FLAG, "The connection was there already."),
+    Field("escape.reused", _FLAG, "The connection was one that the same client had left idle (`kept_connections`)."),
     Field("escape.error", _TEXT, "Why the way out failed."),
 )
 

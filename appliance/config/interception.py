@@ -8,6 +8,7 @@ from appliance.config.client_certificates import ClientCertificate
 from appliance.config.client_tls import ClientTls
 from appliance.config.decrypt_rule import DecryptRule
 from appliance.config.exclusions import ExclusionConfig
+from appliance.config.kept_connections import KeptConnections
 from appliance.config.no_sni import NoSni
 from appliance.config.resumption import UpstreamSessions
 from appliance.config.survey import Survey
@@ -73,6 +74,8 @@ class TlsInterception(Node):
     """What clients must speak."""
     upstream_sessions: UpstreamSessions = UpstreamSessions()
     """TLS sessions with servers that are used again."""
+    kept_connections: KeptConnections = KeptConnections()
+    """Connections to servers that are used again by the same client's next connection."""
     survey: Survey = Survey()
     """How a server is looked at before a rule that depends on its certificate decides."""
 

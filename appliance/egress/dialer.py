@@ -39,6 +39,17 @@ class Dialer:
         ctx = await self._resolve_for_routers(root, ctx)
         return await self.registry.choose(root, ctx).leaf.addresses(ctx)
 
+    def stands(self, root: str, ctx: EscapeContext, made: EscapeNotes) -> bool:
+        """Whether the way that was ``made`` is the one that this task would get now, as far as that is known without asking
+        anybody: the same path, and an address that may still be dialled."""
+        try:
+            if self.registry.wanted(root, ctx) is not None:
+                return False
+            choice = self.registry.choose(root, ctx)
+        except TaskError:
+            return False
+        return choice.path == made.path and choice.leaf.admits(ctx.target, made.resolved_ip)
+
     async def _resolve_for_routers(self, root: str, ctx: EscapeContext) -> EscapeContext:
         """Ask the resolvers of routers that match networks against addresses, each at most once."""
         while resolver := self.registry.wanted(root, ctx):

@@ -43,6 +43,9 @@ class DirectFixed(Identity):
     async def addresses(self, ctx: EscapeContext) -> tuple[str, ...]:
         return ctx.addresses_from(self._resolver.name) or await self._resolver.resolve(ctx.target.host)
 
+    def admits(self, target: Target, ip: str) -> bool:
+        return bool(ip) and not self._guard.refusal(ip, target.port)
+
     def _usable(self, target: Target, resolved: tuple[str, ...], notes: EscapeNotes) -> list[str]:
         """A name with one open and one refused address is reached on the open one alone."""
         verdicts = {ip: self._guard.refusal(ip, target.port) for ip in resolved}

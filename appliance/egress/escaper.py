@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from appliance.domain.notes import EscapeNotes
+from appliance.domain.target import Target
 from appliance.egress.context import EscapeContext
 from appliance.egress.opener import Opener
 
@@ -68,6 +69,10 @@ class Escaper(_Named, Protocol):
         """What the target's name stands for; empty where somebody else resolves it. Raises UpstreamError(DNS_FAILED)."""
         ...
 
+    def admits(self, target: Target, ip: str) -> bool:
+        """Whether a connection that was made to ``ip`` for this target could be made now. Pure; says no when in doubt."""
+        ...
+
 
 class Router(_Named, Protocol):
     """Pure: the same context gets the same hop."""
@@ -91,3 +96,6 @@ class Identity:
     async def addresses(self, _ctx: EscapeContext) -> tuple[str, ...]:
         """Of a leaf that resolves no targets itself."""
         return ()
+
+    def admits(self, _target: Target, _ip: str) -> bool:
+        return False

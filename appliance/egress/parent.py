@@ -40,6 +40,14 @@ class Parent(Identity):
         if any(self._own.has(address, target.port) for address in _spelled_out(target.host)):
             raise PolicyError(Reason.EGRESS_DENIED, f"{target} (our own listener)")
 
+    def admits(self, target: Target, _ip: str) -> bool:
+        """The address is the parent's own."""
+        try:
+            self.admit(target)
+        except PolicyError:
+            return False
+        return True
+
     def deadline(self) -> Deadline:
         """From now: ``connect_timeout`` is for all tries and the handshakes with the parent together."""
         return Deadline(self.clock, self._timeout)

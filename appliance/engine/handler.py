@@ -24,14 +24,17 @@ from appliance.domain.reason import Reason
 from appliance.engine.context import TaskClient, TaskContext
 from appliance.engine.hooks import HookTable, arguments
 from appliance.engine.http.layer import StrictHttpLayer
+from appliance.engine.idle_servers import IdleServers
 from appliance.engine.inline_tls import InlineTls
 from appliance.engine.inspection import Await, Awaited, Hold, Uploading
+from appliance.engine.keeping import Keeper
 from appliance.engine.options import LayerOptions
 from appliance.engine.output import Output
 from appliance.engine.phases import Phases, never
 from appliance.engine.server_connection import Dial, Servers, close_writer, has_ended
 from appliance.engine.stream import SERVER_READ_LIMIT, ClientStream
 from appliance.engine.streaming import STREAMING, WRITE_HIGH, Streaming
+from appliance.engine.tls_side import TlsSide
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +68,7 @@ class TaskHandler(server.ConnectionHandler):
         dial: Dial,
         ending: Ending,
         phases: Phases,
+        idle: IdleServers | None = None,
     ) -> None:
         client = TaskClient(
             peername=(conn.client.ip, conn.client.port),
@@ -94,6 +98,7 @@ class TaskHandler(server.ConnectionHandler):
         self._processing = False
         self._out = Output(client, conn, self.transports)
         self._servers = Servers(conn, dial, self.transports)
+        self._keeper = Keeper(conn, idle, self.transports)
         self._tasks: set[asyncio.Task[None]] = set()
         self._top: layer.Layer | InlineTls | None = None
 
@@ -122,6 +127,7 @@ class TaskHandler(server.ConnectionHandler):
         self._top = top
         self._process(events.Start())
         if server is not None:
+            self._keeper.begun(server)
             self._process(events.DataReceived(server, b""))
             self._run_now(self._serve(server))
         if isinstance(top, InlineTls):
@@ -132,6 +138,8 @@ class TaskHandler(server.ConnectionHandler):
         self.client.timestamp_end = time.time()
         for timer in self.wakeup_timer:
             timer.cancel()
+        if self.reason is Reason.OK and not self._aborted and not self.phases.live and isinstance(self._top, InlineTls):
+            self._keeper.leave(self.client, self._top)
         for io in list(self.transports.values()):
             if io.handler is not None and io.handler is not asyncio.current_task():
                 io.handler.cancel("client disconnected")
@@ -220,6 +228,8 @@ class TaskHandler(server.ConnectionHandler):
             except asyncio.CancelledError:
                 cancelled = True
                 break
+        if self._keeper.has_left(connection):
+            raise asyncio.CancelledError
         await self._closed(connection, cancelled)
 
     async def room(self, connection: Connection, stream_id: int) -> None:
@@ -305,9 +315,13 @@ class TaskHandler(server.ConnectionHandler):
         try:
             await self.handle_connection(connection)
         finally:
-            has_ended(connection)
+            if not self._keeper.has_left(connection):
+                has_ended(connection)
 
     # -- handshakes (``engine.handshake.Wire``) ---------------------------------------------------------------------
+
+    def take(self) -> TlsSide | None:
+        return self._keeper.take(self.client, self.context)
 
     async def receive(self, connection: Connection) -> bytes:
         """The next octets of one side; empty at its end."""
@@ -469,6 +483,7 @@ class TaskHandler(server.ConnectionHandler):
             self.phases.after_hook(name, args)
 
     def _hook_failed(self, name: str, args: tuple[object, ...], error: BaseException) -> None:
+        self._keeper.spoil()
         reason, detail = _why(name, error)
         if args and isinstance(args[0], HTTPFlow) and not name.startswith("websocket"):
             self._ending.flow_failed(args[0], reason, detail, name)

@@ -8,8 +8,9 @@ The ClientHello is here and decided about. The server comes first, so that the l
 4. ``tls_start_client`` chooses the leaf, and the handshake with the client runs
 5. ``tls_established_client``, and ``InlineTls`` takes over; or an alert, ``tls_failed_client``, and the end
 
-A connection that is not ``eager`` (lazy tenants, pages of our own) begins at 4. No octet of the client's goes to the server
-before 5. The deadline for all of it is the phase's (``engine.phases``), which cancels the task that runs here.
+A connection that is not ``eager`` (lazy tenants, pages of our own) begins at 4, and so does one that takes what the same
+client has just left idle (``engine.keeping``). No octet of the client's goes to the server before 5. The deadline for all
+of it is the phase's (``engine.phases``), which cancels the task that runs here.
 """
 
 import time
@@ -44,6 +45,9 @@ class Wire(Protocol):
     @property
     def context(self) -> Context: ...
 
+    def take(self) -> TlsSide | None:
+        """A connection that the same client has left idle, verified and all; ``context.server`` is it then."""
+
     async def connect(self, server: Server) -> bool:
         """Open it; False, and its ``error``, when that failed."""
 
@@ -73,7 +77,8 @@ async def handshakes(wire: Wire, hello: HelloFacts, choose: ChooseHttp, *, eager
     client.sni = hello.sni or None
     client.alpn_offers = [name.encode("latin-1", "replace") for name in hello.alpn]
     octets = await wire.receive(client)
-    upstream = await _with_server(wire, server) if eager else None
+    upstream = (wire.take() or await _with_server(wire, server)) if eager else None
+    server = wire.context.server
     downstream = None
     try:
         downstream = await _with_client(wire, octets)

@@ -42,6 +42,12 @@ class InlineTls:
         self._http = None
         self._sides.clear()
 
+    def at_rest(self, server: Connection) -> TlsSide | None:
+        """See ``engine.keeping.Resting``."""
+        side, http = self._sides.get(server), self._http
+        resting = side is not None and side.quiet and isinstance(http, StrictHttpLayer) and http.at_rest(server)
+        return side if resting else None
+
     def _received(self, side: TlsSide, data: bytes) -> Commands:
         told = side.ended or side.over
         plain = side.decrypt(data)

@@ -16,6 +16,7 @@ from appliance.engine.deadlines import Deadlines
 from appliance.engine.gate import Gate
 from appliance.engine.handler import Ending, Opening, TaskHandler
 from appliance.engine.hooks import HookTable
+from appliance.engine.idle_servers import IdleServers
 from appliance.engine.options import EAGER, LAZY
 from appliance.engine.phases import Phases
 from appliance.engine.replies import assemble
@@ -50,6 +51,8 @@ class Engine:
     limit_hit: Callable[[Reason], None]
     connection_ended: Callable[[ConnNotes], None]
     """Told of each connection that a lane has served, for the counters."""
+    idle_servers: IdleServers | None = None
+    """Connections to servers that wait for their client's next one; without, none is kept."""
     leaving: Callable[[], bool] = lambda: False
     """Whether other workers have taken this one's place: clients are told to go on over another connection."""
 
@@ -122,7 +125,7 @@ class Session:
         engine = self.engine
         handler = TaskHandler(
             self.conn, self.stream, EAGER if eager else LAZY, engine.hooks, engine.dial, engine.ending,
-            Phases(self.config.timeouts, tls=tls),
+            Phases(self.config.timeouts, tls=tls), engine.idle_servers,
         )  # fmt: skip
         handler.may_hand_over = hand_over
         self.handler = handler

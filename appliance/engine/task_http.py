@@ -8,6 +8,7 @@ from mitmproxy.proxy.layers.http import RegisterHttpConnection, SendHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     RequestData,
+    RequestEndOfMessage,
     RequestHeaders,
     RequestProtocolError,
     ResponseData,
@@ -19,6 +20,7 @@ from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
 from appliance.domain.notes import ConnNotes
 from appliance.domain.reason import Reason
+from appliance.engine.http.kept1 import ClosedUnanswered
 from appliance.engine.http.layer import StrictHttpLayer
 from appliance.engine.judging import JudgingStream
 from appliance.engine.messages import JUDGES
@@ -87,6 +89,19 @@ class TaskStream(JudgingStream):
     def _wait(self, command: commands.Command, going_on: CommandGenerator[None]) -> None:
         command.blocking = self
         self._paused = Paused(command, going_on)
+
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> CommandGenerator[None]:
+        if isinstance(event, ClosedUnanswered):
+            yield from self._repeat()
+        else:
+            yield from super().handle_protocol_error(event)
+
+    def _repeat(self) -> CommandGenerator[None]:
+        """The request has no body, and has done nothing yet: once more, on a connection made for it."""
+        if (yield from self.make_server_connection()):
+            server = self.context.server
+            yield SendHttp(RequestHeaders(self.stream_id, self.flow.request, end_stream=True), server)
+            yield SendHttp(RequestEndOfMessage(self.stream_id), server)
 
     def state_wait_for_request_headers(self, event: RequestHeaders) -> CommandGenerator[None]:
         yield from super().state_wait_for_request_headers(event)

@@ -76,6 +76,12 @@ class TlsSide:
             self.tls.sendall(data)
         return self.outgoing()
 
+    @property
+    def quiet(self) -> bool:
+        """Nothing is under way: neither side has ended, and no octet waits in either direction."""
+        waiting = _waiting(self._to_tls) or _waiting(self._from_tls) or self.tls.pending()
+        return not (self.ended or self.over or waiting)
+
     def outgoing(self) -> bytes:
         """Everything that OpenSSL has for the wire."""
         size = _waiting(self._from_tls)

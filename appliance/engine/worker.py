@@ -19,10 +19,18 @@ is told with the answer that it was the last one; a connection closed at once co
 class Worker:
     """Serves until told to stop, then lets what is in progress finish."""
 
-    def __init__(self, listeners: Sequence[Listener], receptions: Sequence[Reception], deadlines: Deadlines) -> None:
+    def __init__(
+        self,
+        listeners: Sequence[Listener],
+        receptions: Sequence[Reception],
+        deadlines: Deadlines,
+        leave: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``leave`` is called once, when this worker takes no new connections any more."""
         self._listeners = listeners
         self._receptions = receptions
         self._deadlines = deadlines
+        self._leave = leave
 
     @property
     def active(self) -> int:
@@ -39,6 +47,7 @@ class Worker:
         finally:
             for listener in self._listeners:
                 listener.stop()
+            self._leave()
             await self._drain(left, gentle)
             checking.cancel()
 

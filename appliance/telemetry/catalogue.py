@@ -78,6 +78,20 @@ TLS = (
     Spec("arcus_leaf_cache_total", _C, ("result",), "Asked for a leaf certificate: `hit` or `miss`."),
     Spec("arcus_leaf_cache_entries", _G, (), "Leaf certificates in memory."),
     Spec("arcus_leaf_signed_total", _C, ("key",), "Leaf certificates signed, by kind of key: `ecdsa` or `rsa`."),
+    Spec("arcus_upstream_kept_waiting", _G, (), "Connections to servers that wait for their client's next connection."),
+    Spec(
+        "arcus_upstream_kept_total",
+        _C,
+        ("event",),
+        "Connections to servers that were `kept` or `reused`, and requests `repeated` as the server had closed one.",
+    ),
+    Spec(
+        "arcus_upstream_kept_dropped_total",
+        _C,
+        ("cause",),
+        "Kept connections closed unused: `idle`, `age`, `certificate` (its end), `server` (closed it, or said something), "
+        "`evicted` (by a limit), `way` (another way out now), `refused` (its server was, since), `leaving`.",
+    ),
     Spec("arcus_survey_total", _C, ("result",), "Looks at a server before a decision: `looked`, `hit` (known), `joined`."),
 )
 

@@ -22,6 +22,7 @@ from addons.adapt import Adapt
 from addons.forge import Forge
 from addons.headers import Headers
 from addons.identify import Identify
+from addons.keeping import Keeping
 from addons.parent import Parent
 from addons.record import Record
 from addons.upstream_tls import UpstreamTls
@@ -38,7 +39,7 @@ from tests.icap.server.serving import serving
 pytestmark = [pytest.mark.security, pytest.mark.xdist_group("fail_closed")]
 
 SECRET = b"only-who-was-judged-may-read-this"
-ADDONS = (Identify, Access, Parent, Adapt, Headers, UpstreamTls, Forge, Record)
+ADDONS = (Identify, Access, Parent, Adapt, Headers, UpstreamTls, Forge, Keeping, Record)
 PAIRS = [(addon.__name__, hook) for addon in ADDONS for hook in HOOKS if hasattr(addon, hook)]
 SYSTEM_ROOTS = Path(ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt")
 MESSAGE_HOOKS = ("requestheaders", "request", "responseheaders", "response")
@@ -164,7 +165,9 @@ async def _serve(
         service = f"icap://127.0.0.1:{icap.port}/"
         both = {"icap_reqmod_service": service + "reqmod", "icap_respmod_service": service + "respmod", "icap_health": None}
         scans = both if held else {}
-        config = _config(directory, origins.trusting(trusted, **scans))
+        auditor: dict[str, Any] = origins.trusting(trusted, **scans)
+        auditor["tls_interception"]["kept_connections"] = {"enabled": False}  # each fault meets a handshake of its own
+        config = _config(directory, auditor)
         build = worker_module._Build(config, 0)
         build._addons = _faulty(build, fault)  # type: ignore[method-assign]
         build._hook_budget = lambda: 0.5  # type: ignore[method-assign]

@@ -44,14 +44,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield Place(arcus, plain, plain6, secure)
 
 
-def _hashed() -> str:
+def hashed() -> str:
     command = [sys.executable, "-m", "appliance.cli", "user", "hash"]
     done = subprocess.run(command, input=PASSWORD, capture_output=True, text=True, check=True, cwd=ROOT)
     return done.stdout.strip()
 
 
 def _config(directory: Path, trusted: origins.Authority, *found: origins.Origin) -> dict[str, object]:
-    strong = {"password_hash": _hashed()}
+    strong = {"password_hash": hashed()}
     token = hashlib.sha1((SALT + PASSWORD).encode(), usedforsecurity=False).hexdigest()
     users = [
         {"name": "alice", **strong, "dst_port_filter": [each.port for each in found]},

@@ -23,7 +23,8 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
 @pytest.fixture(scope="module")
 def appliance(tmp_path_factory: pytest.TempPathFactory, web: WebServer) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("resumption")
-    trusting = {"name": "inspect", "tls_interception": {"upstream_trust": {"ca_files": [str(web.ca_file)]}}}
+    anew = {"kept_connections": {"enabled": False}, "upstream_trust": {"ca_files": [str(web.ca_file)]}}
+    trusting = {"name": "inspect", "tls_interception": anew}
     with running(base_config(folder / "state", workers=2, auditor=[trusting]), folder) as started:
         yield started
 

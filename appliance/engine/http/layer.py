@@ -13,6 +13,7 @@ from mitmproxy.proxy.layers.http import (
     GetHttpConnectionCompleted,
     HttpLayer,
     HTTPMode,
+    HttpStream,
     RegisterHttpConnection,
     SendHttp,
 )
@@ -24,6 +25,7 @@ from appliance.engine.context import TaskServer
 from appliance.engine.http.client1 import StrictHttp1Client
 from appliance.engine.http.client2 import StrictHttp2Client
 from appliance.engine.http.h2meter import Clock
+from appliance.engine.http.kept1 import KeptHttp1Client, is_kept, is_repeatable
 from appliance.engine.http.observer import Notices, Observer
 from appliance.engine.http.server1 import StrictHttp1Server
 from appliance.engine.http.server2 import StrictHttp2Server
@@ -122,6 +124,15 @@ class StrictHttpLayer(HttpLayer):
     def dropped(self, stream: Layer) -> None:
         """A stream is over."""
 
+    def at_rest(self, server: Connection) -> bool:
+        """Nothing is under way, and the server may take another request; also one that was given and not used."""
+        if self.streams:
+            return False
+        side = self.connections.get(server)
+        if side is None:
+            return server is self.context.server
+        return isinstance(side, StrictHttp1Client) and side.idle and not side.inbox
+
     def _client_side(self) -> Layer:
         forward = self.mode is HTTPMode.regular
         context = self.context.fork()
@@ -152,6 +163,8 @@ class StrictHttpLayer(HttpLayer):
         """The layer that speaks to ``context.server``, which is connected."""
         if context.server.alpn == b"h2":
             return StrictHttp2Client(context, self._limits, self._notices, self._clock)
+        if is_kept(context.server):
+            return KeptHttp1Client(context, self._limits, self._notices)
         return StrictHttp1Client(context, self._limits, self._notices)
 
     def _unknown_connection(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
@@ -185,10 +198,15 @@ class StrictHttpLayer(HttpLayer):
         unused = given not in self.connections and event.connection_spec_matches(given)
         if unused and given.error:
             yield from self._complete(event, None, given.error)
-        elif unused and given.connected:
+        elif unused and given.connected and (not is_kept(given) or self._repeatable(event)):
             yield from self._use(event, given)
         else:
             yield from self._open(event)
+
+    def _repeatable(self, event: GetHttpConnection) -> bool:
+        """Whether a request may go out on a connection that its server is perhaps about to close."""
+        stream = self.command_sources[event]
+        return isinstance(stream, HttpStream) and is_repeatable(stream.flow.request)
 
     def _can_take(self, connection: Connection) -> bool:
         """HTTP/1 takes one request at a time; HTTP/2 takes them until it is told to go away."""

@@ -30,6 +30,14 @@ class Cache:
         return 2
 
 
+class Idle:
+    counters = Counter(kept=5, reused=3)
+    dropped = Counter(idle=1)
+
+    def __len__(self) -> int:
+        return 4
+
+
 CARE = SimpleNamespace(
     issuers=SimpleNamespace(counters=Counter(completed=2)), revocation=SimpleNamespace(counters=Counter({("ocsp", "good"): 3}))
 )
@@ -57,6 +65,7 @@ def watched(registry: Registry) -> Any:
         icap=[service("av", State.DOWN), service("av", State.UP), service("dlp", State.SUSPENDED)],
         survey=SimpleNamespace(counters={"looked": 2}),  # type: ignore[arg-type]
         room=Room(memory_used=11, disk_used=13, spilled=17, refused=19),
+        idle_servers=Idle(),  # type: ignore[arg-type]
     )
 
 
@@ -89,6 +98,10 @@ async def test_everything_that_is_watched_shows_and_totals_are_added_once() -> N
         "escaper_established_total no": 3,
         "escaper_failures_total no dns_failed": 2,
         "survey_total looked": 2,
+        "upstream_kept_waiting": 4,
+        "upstream_kept_total kept": 5,
+        "upstream_kept_total reused": 3,
+        "upstream_kept_dropped_total idle": 1,
         "resolver_queries_total system ok": 4,
         "resolver_queries_total system cached": 6,
         "upstream_chains_total completed": 4,

@@ -1,5 +1,6 @@
 """ESC-01, ESC-02, ESC-19, ESC-30, T28: the graph, the pure choice, the counters."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from appliance.config.escaper import Escaper
 from appliance.config.graph import MAX_DEPTH, escaper_edges, graph_problems
 from appliance.domain.errors import ConfigError, PolicyError
+from appliance.domain.notes import EscapeNotes
 from appliance.domain.reason import Reason
+from appliance.domain.target import Target
 from appliance.egress.registry import Registry
 from tests.appliance.egress.ways import close, closed_port, dialer, node, origin, registry, resolver, wish
 
@@ -224,3 +227,44 @@ def test_from_config_is_the_way_in() -> None:
     built = Registry.from_config([node("d", "dummy_deny")], [], [])
     assert built.choose("d", wish("x.test")).path == ("d",)
     built.close()
+
+
+@pytest.mark.security
+async def test_tls_12_a_way_out_stands_while_the_choice_and_the_guard_would_be_the_same() -> None:
+    nodes = [
+        route("r", "leaf", "other"),
+        node("leaf", "direct_fixed", tenants=["a"]),
+        node("other", "direct_fixed"),
+        node("none", "dummy_deny"),
+        node("parent", "proxy_http", proxy_addr="127.0.0.1:3128"),
+    ]
+    made = EscapeNotes(path=("r", "leaf"), resolved_ip="127.0.0.1")
+    async with dialer(*nodes) as out:
+        assert out.stands("r", wish("x.leaf.test"), made)
+        assert not out.stands("r", wish("x.test"), made)  # another leaf
+        assert not out.stands("leaf", wish("x.leaf.test"), made)  # another root
+        assert not out.stands("r", wish("x.leaf.test", tenant="b"), made)  # not for this tenant
+        assert not out.stands("gone", wish("x.leaf.test"), made)
+        assert not out.stands("r", wish("x.leaf.test"), replace(made, resolved_ip="169.254.169.254"))
+        assert not out.stands("r", wish("x.leaf.test"), replace(made, resolved_ip=""))
+        assert not out.stands("none", wish("x.test"), EscapeNotes(path=("none",)))
+        assert out.stands("parent", wish("x.test"), EscapeNotes(path=("parent",), resolved_ip="127.0.0.1"))
+
+
+@pytest.mark.security
+async def test_tls_12_a_way_out_that_depends_on_addresses_does_not_stand_unasked() -> None:
+    by_network = [{"subnet_match": "10.0.0.0/8", "next": "leaf"}]
+    nodes = [
+        node("r", "route_upstream", rules=by_network, resolver="static", fallback_next="leaf"),
+        node("leaf", "direct_fixed"),
+    ]
+    async with dialer(*nodes, resolvers=[resolver()]) as out:
+        assert not out.stands("r", wish("x.test"), EscapeNotes(path=("r", "leaf"), resolved_ip="127.0.0.1"))
+
+
+@pytest.mark.security
+async def test_tls_12_a_parent_is_no_way_back_in() -> None:
+    own = [Target("127.0.0.1", 8080)]
+    async with dialer(node("parent", "proxy_http", proxy_addr="127.0.0.1:3128"), own=own) as out:
+        made = EscapeNotes(path=("parent",), resolved_ip="127.0.0.1")
+        assert not out.stands("parent", wish("127.0.0.1", 8080), made)

@@ -17,7 +17,7 @@ from appliance.domain.notes import ConnNotes, TlsNotes
 from appliance.engine.handshake import CLOSED, CLOSED_EARLY, handshakes
 from appliance.engine.inline_tls import InlineTls
 from appliance.engine.options import EAGER
-from appliance.engine.tls_side import failure_text
+from appliance.engine.tls_side import TlsSide, failure_text
 
 HELLO = HelloFacts("example.test", ("http/1.1",), (772,), has_ech=False, ja3="", ja4="")
 CA = trustme.CA()
@@ -80,6 +80,9 @@ class FakeWire:
         self.silent: Connection | None = None
         self.top: InlineTls | None = None
         self.upstream: Server | None = None
+
+    def take(self) -> TlsSide | None:
+        return None
 
     async def connect(self, server: Server) -> bool:
         self.told.append("connect")
