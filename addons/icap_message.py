@@ -8,15 +8,16 @@ from addons.scanning import Scanning
 from appliance.domain.notes import TaskNotes
 from appliance.policy.scan_rules import Direction
 from icap.client import Adapted, Body, HttpHead, Identity, Message, encapsulate, parse_head
-from icap.client.message import Method
+from icap.client.message import Head, Method
 
 
 def request_message(flow: HTTPFlow, scanning: Scanning, streamed: Body | None = None, *, plain: bool = False) -> Message:
     """For REQMOD: the request with its body. ``plain``: the body's codings have been undone."""
     notes, body = task_of(flow), streamed or flow.request.raw_content
     length = -1 if plain else _length(body, flow.request, scanning)
-    head = _request_head(flow, length, plain=plain)
-    return Message("REQMOD", head, None, body, _who(notes, scanning), notes.task_id, _tenant(notes))
+    head = Head(lambda: _request_head(flow, length, plain=plain))
+    coding = b"" if plain else _coding(flow.request)
+    return Message("REQMOD", head, None, body, _who(notes, scanning), notes.task_id, _tenant(notes), coding=coding)
 
 
 def response_message(
@@ -24,8 +25,10 @@ def response_message(
 ) -> Message:
     """For RESPMOD: the response with its body, and the head of the request that it answers."""
     notes, body = task_of(flow), streamed or response.raw_content
-    head = _response_head(response, -1 if plain else _length(body, response, scanning), plain=plain)
-    return Message("RESPMOD", _request_head(flow, None), head, body, _who(notes, scanning), notes.task_id, _tenant(notes))
+    length = -1 if plain else _length(body, response, scanning)
+    head = Head(lambda: _response_head(response, length, plain=plain))
+    ask, coding = Head(lambda: _request_head(flow, None)), b"" if plain else _coding(response)
+    return Message("RESPMOD", ask, head, body, _who(notes, scanning), notes.task_id, _tenant(notes), coding=coding)
 
 
 def piece_message(flow: HTTPFlow, scanning: Scanning, data: bytes, kind: str, method: Method) -> Message:
@@ -123,6 +126,10 @@ def _response_head(response: Response, body_length: int | None, *, plain: bool) 
     line = f"HTTP/1.1 {response.status_code} {response.reason or 'Unknown'}".encode("latin-1", "replace")
     fields = _uncoded(response.headers.fields) if plain else response.headers.fields
     return encapsulate(HttpHead(line, fields), body_length or None)
+
+
+def _coding(message: HttpMessage) -> bytes:
+    return b",".join([value.strip() for name, value in message.headers.fields if name.lower() == b"content-encoding"]).lower()
 
 
 def _uncoded(fields: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes], ...]:

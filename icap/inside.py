@@ -9,10 +9,14 @@ from collections.abc import AsyncIterator
 
 from appliance.domain.errors import ScanError
 from appliance.domain.reason import Reason
+from icap.client.author import Author
 from icap.client.body import Body
+from icap.client.message import Message
 from icap.client.transaction import Answer
-from icap.protocol.events import OPTIONS, REASONS, Request, Response
-from icap.server.adapt import EchoService
+from icap.protocol import ServiceOptions
+from icap.protocol.events import REASONS
+from icap.server.adapt import Ask, EchoService
+from icap.server.ruling import Ruling
 from icap.server.service import bare
 
 
@@ -20,10 +24,14 @@ class Inside:
     """A ``Way`` to one service. ``limit``: messages under way; ``max_waiting`` more wait, each ``queue_timeout`` seconds at
     most, and what is beyond is refused."""
 
-    def __init__(self, service: EchoService | None, limit: int, max_waiting: int, queue_timeout: float) -> None:
-        """``service`` None: the server has none of that name."""
+    def __init__(
+        self, service: EchoService | None, author: Author, limit: int, *, max_waiting: int = 1024, queue_timeout: float = 30.0
+    ) -> None:
+        """``service`` None: the server has none of that name. ``author``: of the request, for scanners that judge by more than
+        the body."""
         self.limit = limit
         self._service = service
+        self._author = author
         self._max_waiting = max_waiting
         self._queue_timeout = queue_timeout
         self._waiting = 0
@@ -38,19 +46,21 @@ class Inside:
     def close(self) -> None:
         return
 
-    async def exchange(self, request: Request, body: bytes | Body, deadline: float) -> Answer:
+    async def question(self, deadline: float) -> Answer:
+        return _answer(Ruling(bare(404) if self._service is None else self._service.offered()))
+
+    async def ask(self, message: Message, options: ServiceOptions, deadline: float) -> Answer:
         service = self._service
         if service is None:
-            return _answer(bare(404))
-        if request.method == OPTIONS:
-            return _answer(service.offered())
-        if request.method not in service.methods:
-            return _answer(bare(405, service.istag))
-        if (known := service.at_once(request, may_send_204=True)) is not None:
-            return _answer(known)
+            return _answer(Ruling(bare(404)))
+        if message.method not in service.methods:
+            return _answer(Ruling(bare(405, service.istag)))
+        body = message.body
+        if not body or (isinstance(body, Body) and not body.size):
+            return _answer(service.without_body())
         await self._enter(deadline)
         try:
-            return await _judged(service, request, body, deadline)
+            return await _judged(service, lambda: self._author.request(message, options), body, deadline)
         finally:
             self._slots.release()
 
@@ -87,25 +97,26 @@ class _Poured:
         self.complete = True
 
 
-async def _judged(service: EchoService, request: Request, body: bytes | Body, deadline: float) -> Answer:
+async def _judged(service: EchoService, ask: Ask, body: bytes | Body, deadline: float) -> Answer:
     poured = _Poured(body)
     try:
         # of a body that is still arriving only the scanner's own waits count, and it has an end for each
         async with asyncio.timeout_at(None if isinstance(body, Body) else deadline):
-            ruling = await service.judge(request, poured.pieces(), lambda: poured.complete)
+            ruling = await service.judge(ask, poured.pieces(), lambda: poured.complete)
     except TimeoutError as error:
         raise ScanError(Reason.ICAP_TIMEOUT, "no verdict in the transaction's time") from error
-    return _answer(ruling.response, ruling.page, ruling.sha256)
+    return _answer(ruling)
 
 
-def _answer(response: Response, page: bytes = b"", sha256: str = "") -> Answer:
+def _answer(ruling: Ruling) -> Answer:
+    response = ruling.response
     return Answer(
         response.status,
         response.headers,
         None,
         response.response_head,
-        page if response.body else None,
+        ruling.page if response.body else None,
         None,
         response.reason or REASONS.get(response.status, ""),
-        sha256,
+        ruling.sha256,
     )

@@ -9,6 +9,7 @@ from appliance.config.root import AppConfig
 from appliance.domain.target import Target
 from icap.client import Tuning
 from icap.client.address import ServiceAddress
+from icap.client.author import Author
 from icap.client.way import Way
 from icap.inside import Inside
 from icap.server.adapt import standard_services
@@ -35,7 +36,8 @@ class OwnServer:
             return None
         self._used = True
         service = self._services.get(address.path.partition("?")[0].strip("/"))
-        return Inside(service, limit, tuning.max_waiting, tuning.queue_timeout)
+        author = Author(address, tuning)
+        return Inside(service, author, limit, max_waiting=tuning.max_waiting, queue_timeout=tuning.queue_timeout)
 
     def _is_ours(self, address: ServiceAddress) -> bool:
         if address.socket is not None:

@@ -31,9 +31,8 @@ class Author:
         whole = not isinstance(body, Body)
         allow = "204, 206" if whole and self._tuning.allow_206 and "206" in options.allow else "204"
         who = identity_fields(message.identity) if self._tuning.send_identity else ()
-        fields = (*self._fixed, ("Allow", allow), *who)
-        if task_id := plain_value(message.task_id):
-            fields = (*fields, ("X-Request-ID", task_id))
+        task_id = plain_value(message.task_id)
+        named = (("X-Request-ID", task_id),) if task_id else ()
         preview = None
         if size and self._tuning.previews and options.preview is not None:
             # The preview is what is there (RFC 3507 section 4.5): a shorter body lowers it.
@@ -41,9 +40,9 @@ class Author:
         return Request(
             message.method,
             self._address.uri,
-            Headers(fields),
-            message.request_head or None,
-            message.response_head,
+            Headers((*self._fixed, ("Allow", allow), *who, *named)),
+            bytes(message.request_head) or None,
+            bytes(message.response_head) if message.response_head is not None else None,
             bool(size),
             preview,
         )
@@ -51,6 +50,8 @@ class Author:
 
 def transfer(message: Message, options: ServiceOptions) -> Transfer:
     """How the service wants this body: by the path of the request's URL; without a request every body is previewed."""
-    target = message.request_head.split(b" ", 2)[1:2] if message.request_head else []
+    if not options.by_extension:
+        return Transfer.PREVIEW
+    target = bytes(message.request_head).split(b" ", 2)[1:2]
     url = target[0].decode("latin-1") if target else ""
     return options.transfer(url if url.startswith("/") else url.partition("://")[2].partition("/")[2])

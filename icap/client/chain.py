@@ -65,5 +65,5 @@ def _drop(changed: Adapted) -> None:
 
 def _as_changed(message: Message, adapted: Adapted) -> Message:
     if message.method == "REQMOD":
-        return replace(message, request_head=adapted.head or b"", body=adapted.body)
-    return replace(message, response_head=adapted.head, body=adapted.body)
+        return replace(message, request_head=adapted.head or b"", body=adapted.body, coding=None)
+    return replace(message, response_head=adapted.head, body=adapted.body, coding=None)

@@ -2,6 +2,7 @@
 
 import re
 from base64 import b64encode
+from functools import lru_cache
 from typing import Final
 
 from appliance.domain.target import parse_ip
@@ -12,6 +13,7 @@ MAX_VALUE: Final = 512
 _PLAIN: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
+@lru_cache(4096)  # the messages of a connection have the same
 def identity_fields(identity: Identity) -> tuple[Field, ...]:
     """The fields for what is known. A value that could break a line, or is too long, is left out and never repaired:
     a tenant or user cut short might be another one."""

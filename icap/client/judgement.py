@@ -158,7 +158,7 @@ def _check_length(head: HttpHead, body: bytes | Body | None, carries_body: bool)
 
 
 def _is_head_request(message: Message) -> bool:
-    return message.request_head.startswith(b"HEAD ")
+    return bytes(message.request_head).startswith(b"HEAD ")
 
 
 def _is_same(message: Message, head: HttpHead, body: bytes | Body | None) -> bool:
@@ -166,7 +166,7 @@ def _is_same(message: Message, head: HttpHead, body: bytes | Body | None) -> boo
     block = message.response_head if message.method == "RESPMOD" else message.request_head
     if block is None or not same_content(body, message.body):
         return False
-    original = parse_head(block)
+    original = parse_head(bytes(block))
     return original.start_line == head.start_line and _comparable(original) == _comparable(head)
 
 

@@ -106,13 +106,15 @@ def _read(each: Any) -> Kept:
 def facts_of(message: Message) -> str:
     """A digest of everything about a message but its body."""
     who = message.identity
-    parts = (message.request_head, message.response_head or b"", repr(who).encode())
+    parts = (bytes(message.request_head), bytes(message.response_head or b""), repr(who).encode())
     return sha256(b"".join(len(part).to_bytes(4) + part for part in parts)).hexdigest()
 
 
 def coding_of(message: Message) -> bytes:
     """All lines of Content-Encoding of the head that belongs to the body, in lower case."""
-    head = message.request_head if message.method == "REQMOD" else message.response_head or b""
+    if message.coding is not None:
+        return message.coding
+    head = bytes(message.request_head if message.method == "REQMOD" else message.response_head or b"")
     lines = head.lower().split(b"\r\n")
     values = [line.partition(b":")[2].strip() for line in lines if line.startswith(b"content-encoding:")]
     return b",".join(values)

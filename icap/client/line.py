@@ -7,16 +7,18 @@ from collections.abc import Callable
 from appliance.domain.errors import ScanError
 from appliance.domain.reason import Reason
 from icap.client.address import ServiceAddress
+from icap.client.author import Author
 from icap.client.body import Body
 from icap.client.connection import Connection
 from icap.client.dial import dial
+from icap.client.message import Message
 from icap.client.pool import Pool
 from icap.client.stats import ServiceStats
 from icap.client.threat import clean_text
 from icap.client.tls import client_context
 from icap.client.transaction import Answer, exchange
 from icap.client.tuning import Tuning
-from icap.protocol import Request
+from icap.protocol import Request, ServiceOptions
 
 
 class Line:
@@ -37,6 +39,7 @@ class Line:
         self._tls = (tls or client_context()) if address.tls else None
         self._tuning = tuning
         self._stats = stats
+        self._author = Author(address, tuning)
         self._pool = Pool(self._connect, most, tuning.idle_timeout, tuning.max_waiting, stats)
 
     @property
@@ -57,7 +60,13 @@ class Line:
         """Close what is idle, and what is busy when it is given back."""
         self._pool.close()
 
-    async def exchange(self, request: Request, body: bytes | Body, deadline: float) -> Answer:
+    async def question(self, deadline: float) -> Answer:
+        return await self._exchange(self._author.question(), b"", deadline)
+
+    async def ask(self, message: Message, options: ServiceOptions, deadline: float) -> Answer:
+        return await self._exchange(self._author.request(message, options), message.body or b"", deadline)
+
+    async def _exchange(self, request: Request, body: bytes | Body, deadline: float) -> Answer:
         """One attempt, and a second on a new connection when a pooled one turned out to be closed. The second is no
         failure of the service: closing an idle connection is its right."""
         try:

@@ -1,5 +1,6 @@
 """What goes into an adaptation and what comes out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -22,6 +23,22 @@ class Identity:
     """The origin's address, never that of a next proxy."""
 
 
+class Head:
+    """An HTTP/1 head that is written when its bytes are asked for: a scanner that judges by the body never does."""
+
+    __slots__ = ("_block", "_write")
+
+    def __init__(self, write: Callable[[], bytes]) -> None:
+        """``write`` is asked once at most, before the message has its verdict."""
+        self._write = write
+        self._block = b""
+
+    def __bytes__(self) -> bytes:
+        if not self._block:
+            self._block = self._write()
+        return self._block
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One HTTP message to adapt.
@@ -32,8 +49,8 @@ class Message:
     """
 
     method: Method
-    request_head: bytes
-    response_head: bytes | None = None
+    request_head: bytes | Head
+    response_head: bytes | Head | None = None
     body: bytes | Body | None = None
     identity: Identity = field(default_factory=Identity)
     task_id: str = ""
@@ -41,6 +58,8 @@ class Message:
     """Whose message it is: whose kept verdicts may be used for it. Never sent."""
     sha256: str = ""
     """Of ``body`` in hex, from who has just computed it and hands this very message on; empty: not known."""
+    coding: bytes | None = None
+    """The body's Content-Encoding, all lines of it joined by commas, in lower case; None: it stands in the head."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from appliance.domain.errors import ScanError
 from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome, ScanVerdict
 from icap.client.address import ServiceAddress
-from icap.client.author import Author, transfer
+from icap.client.author import transfer
 from icap.client.body import Body, length_of
 from icap.client.breaker import Breaker
 from icap.client.features import Features
@@ -72,7 +72,6 @@ class IcapService:
         self._features = Features(self._fetch_options, clock, tuning.default_options_ttl)
         self._way: Way = way or Line(self.address, connect_timeout, max_connections, tls, tuning, self.stats)
         self._streams = 0
-        self._author = Author(self.address, tuning)
 
     # -- for the traffic path ------------------------------------------------------------------------------------------
 
@@ -150,8 +149,7 @@ class IcapService:
             if isinstance(message.body, Body):
                 answer, judgement = await self._streamed(message, message.body, options)
             else:
-                request = self._author.request(message, options)
-                answer = await self._way.exchange(request, message.body or b"", started + self._timeout)
+                answer = await self._way.ask(message, options, started + self._timeout)
                 self._note(answer)
                 judgement = judge(message, answer, allow_206=self._tuning.allow_206)
         except ScanError as error:
@@ -171,7 +169,7 @@ class IcapService:
         self._streams += streaming
         try:
             deadline = asyncio.get_running_loop().time() + self._timeout
-            answer = await self._way.exchange(self._author.request(message, options), body, deadline)
+            answer = await self._way.ask(message, options, deadline)
         finally:
             self._streams -= streaming
         self._note(answer)
@@ -203,7 +201,7 @@ class IcapService:
 
     async def _fetch_options(self) -> ServiceOptions:
         deadline = asyncio.get_running_loop().time() + self._tuning.options_timeout
-        answer = await self._way.exchange(self._author.question(), b"", deadline)
+        answer = await self._way.question(deadline)
         if answer.status != 200:
             raise ScanError(Reason.ICAP_ERROR, f"status {answer.status} in answer to OPTIONS")
         options = ServiceOptions.parse(answer.headers)

@@ -7,6 +7,7 @@ from typing import Final
 from icap.protocol import Field, Headers
 
 _NOTED: Final = ("X-Infection-Found", "X-Virus-ID", "X-Violations-Found", "X-Response-Info", "X-Response-Desc")
+_NOTED_KEYS: Final = frozenset(name.lower() for name in _NOTED)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _THREAT: Final = re.compile(r"(?i)(?:^|;)\s*threat\s*=\s*([^;]*)")
 _RESOLUTION: Final = re.compile(r"(?i)(?:^|;)\s*resolution\s*=\s*([0-9]+)")
@@ -25,11 +26,15 @@ class Threat:
 
 def clean_text(text: str) -> str:
     """Text for records: services repeat file names there, which the attacker writes."""
-    return _CONTROL.sub(" ", text).strip()[:MAX_TEXT]
+    if not text.isprintable():  # which no text with control characters is
+        text = _CONTROL.sub(" ", text)
+    return text.strip()[:MAX_TEXT]
 
 
 def read_threat(headers: Headers) -> Threat | None:
     """The threat that any of the three headers reports, in the order in which they are most exact."""
+    if headers.has_none(_NOTED_KEYS):
+        return None
     infection = headers.first("X-Infection-Found")
     virus = headers.first("X-Virus-ID")
     violations = (headers.first("X-Violations-Found") or "").split("\t")
@@ -43,12 +48,14 @@ def read_threat(headers: Headers) -> Threat | None:
 
 def noted_headers(headers: Headers) -> tuple[Field, ...]:
     """The headers that go into the audit record, cleaned."""
+    if headers.has_none(_NOTED_KEYS):
+        return ()
     return tuple((name, clean_text(value)) for name in _NOTED for value in headers.all(name))
 
 
 def scanner_lines(headers: Headers) -> tuple[str, ...]:
     """What each scanner behind a service of ours said."""
-    return tuple(clean_text(value) for value in headers.all("X-Arcus-Scanner-Result")[:MAX_SCANNERS])
+    return tuple([clean_text(value) for value in headers.all("X-Arcus-Scanner-Result")[:MAX_SCANNERS]])
 
 
 def _search(pattern: re.Pattern[str], text: str) -> str:

@@ -2,9 +2,9 @@
 
 from typing import Protocol
 
-from icap.client.body import Body
+from icap.client.message import Message
 from icap.client.transaction import Answer
-from icap.protocol import Request
+from icap.protocol import ServiceOptions
 
 
 class Way(Protocol):
@@ -24,8 +24,16 @@ class Way(Protocol):
     def close(self) -> None:
         """Requests under way end as they will."""
 
-    async def exchange(self, request: Request, body: bytes | Body, deadline: float) -> Answer:
-        """The complete answer, by ``deadline`` (the loop's time); the time in which a ``Body`` arrives does not count.
+    async def question(self, deadline: float) -> Answer:
+        """The answer to OPTIONS, by ``deadline`` (the loop's time).
+
+        Raises:
+            ScanError: there is none.
+        """
+
+    async def ask(self, message: Message, options: ServiceOptions, deadline: float) -> Answer:
+        """The complete answer to a message; the time in which its ``Body`` arrives does not count for ``deadline``.
+        ``options``: what the service has answered to OPTIONS.
 
         Raises:
             ScanError: there is none, or what the body was aborted with.

@@ -47,6 +47,10 @@ class Headers:
     def __contains__(self, name: str) -> bool:
         return name.lower() in self._index
 
+    def has_none(self, names: frozenset[str]) -> bool:
+        """None of these fields is there; the names in lower case."""
+        return names.isdisjoint(self._index)
+
     def all(self, name: str) -> list[str]:
         """Every value of a field, in order; the name in any case."""
         return list(self._index.get(name.lower(), ()))

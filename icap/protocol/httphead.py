@@ -105,12 +105,10 @@ def _add_line(fields: list[RawField], line: bytes) -> None:
 
 def end_to_end(fields: Iterable[RawField]) -> tuple[RawField, ...]:
     """The fields that are about the message: Connection and all it names, Proxy-* and framing left out."""
-    fields = tuple(fields)
-    named = {token.strip().lower() for key, value in fields if key.lower() == b"connection" for token in value.split(b",")}
+    keyed = [(item[0].lower(), item) for item in fields]
+    named = {token.strip().lower() for key, item in keyed if key == b"connection" for token in item[1].split(b",")}
     dropped = (named - _END_TO_END) | _HOP_BY_HOP
-    return tuple(
-        (name, value) for name, value in fields if (key := name.lower()) not in dropped and not key.startswith(b"proxy-")
-    )
+    return tuple([item for key, item in keyed if key not in dropped and not key.startswith(b"proxy-")])
 
 
 def encapsulate(head: HttpHead, body_length: int | None) -> bytes:

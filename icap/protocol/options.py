@@ -80,6 +80,11 @@ class ServiceOptions:
             *((name, ", ".join(sorted(members))) for name, members in listed if members),
         )
 
+    @property
+    def by_extension(self) -> bool:
+        """Whether it wants bodies of some extensions in another way than those of others."""
+        return bool(self.transfer_ignore or self.transfer_complete or self.transfer_preview - {"*"})
+
     def transfer(self, path: str) -> Transfer:
         """How the service wants bodies with this path's extension; without any list every body may be previewed."""
         lists = (

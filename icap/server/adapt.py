@@ -23,6 +23,8 @@ from icap.server.subject import subject_of
 
 _TOO_EARLY: Final = "the scanner says clean before the end of the body"
 
+type Ask = Callable[[], Request]
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:
@@ -99,7 +101,10 @@ class EchoService:
 
     async def _serve(self, exchange: Exchange, keep: Keep | None) -> None:
         try:
-            ruling = await self.judge(exchange.request, self._body(exchange, keep), lambda: exchange.complete)
+            if exchange.request.body:
+                ruling = await self.judge(lambda: exchange.request, self._body(exchange, keep), lambda: exchange.complete)
+            else:
+                ruling = self.without_body()
             exchange.account.scan, exchange.account.reason = ruling.scan, ruling.reason
             if ruling.response.status == 204:
                 await give_back(exchange, keep, ruling.response.headers)
@@ -108,8 +113,13 @@ class EchoService:
         except ScanError as error:
             await self.refuse(exchange, error.reason, error.detail)
 
-    async def judge(self, request: Request, pieces: AsyncIterator[bytes], complete: Callable[[], bool]) -> Ruling:
-        """What becomes of a message with the body ``pieces``. ``complete``: whether they were taken to their end.
+    def without_body(self) -> Ruling:
+        """What becomes of a message that has no body."""
+        return Ruling(self._no_content())
+
+    async def judge(self, ask: Ask, pieces: AsyncIterator[bytes], complete: Callable[[], bool]) -> Ruling:
+        """What becomes of a message with the body ``pieces``. ``ask``: for the request, where more counts than the body.
+        ``complete``: whether they were taken to their end.
 
         Raises:
             ScanError: what ``pieces`` raises.
@@ -175,12 +185,10 @@ class ScanService(EchoService):
     def at_once(self, request: Request, may_send_204: bool) -> Response | None:
         return None if request.body else super().at_once(request, may_send_204)
 
-    async def judge(self, request: Request, pieces: AsyncIterator[bytes], complete: Callable[[], bool]) -> Ruling:
-        if not request.body:
-            return Ruling(self._no_content())
-        result = await self._scanner.scan(pieces, subject_of(request) if self._scanner.grounds else UNKNOWN)
+    async def judge(self, ask: Ask, pieces: AsyncIterator[bytes], complete: Callable[[], bool]) -> Ruling:
+        result = await self._scanner.scan(pieces, subject_of(ask()) if self._scanner.grounds else UNKNOWN)
         if result.outcome in (ScanOutcome.INFECTED, ScanOutcome.BLOCKED):
-            return blocked(request, result, self.istag, self._facts(result))
+            return blocked(ask(), result, self.istag, self._facts(result))
         if result.outcome is not ScanOutcome.CLEAN:
             return undecided(result, self.istag, self._facts(result))
         if not complete():

@@ -1,5 +1,6 @@
 """Which messages are held for a scan, what the service is shown, and what its answer does to the flow."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from mitmproxy.http import HTTPFlow
 
 from addons.adapt import Adapt
 from addons.carry import is_ours
+from addons.icap_message import request_message, response_message
 from addons.scanning import Scanning
 from appliance.config.auditor import Auditor
 from appliance.domain.notes import EscapeNotes
@@ -15,6 +17,7 @@ from appliance.domain.verdict import Outcome, ScanVerdict
 from appliance.engine.inspection import PLANS
 from appliance.policy.scan_rules import Direction, ScanRules
 from icap.client import Adapted, FailPolicy, Message, Room
+from icap.client.kept import coding_of
 from tests.addons.flows import ALICE, A, answered, conn, flow, page, task
 
 URI = "icap://scanner/x"
@@ -76,10 +79,10 @@ async def test_a_request_is_shown_whole_and_a_clean_one_is_untouched() -> None:
     before = made.request.headers.fields
     await place.request(made)
     (message,) = service.shown
-    assert message.request_head.startswith(b"POST http://example.test/up HTTP/1.1\r\n")
-    assert message.request_head.endswith(b"\r\n\r\n")
-    assert b"X-A: 1\r\n" in message.request_head
-    assert b"connection" not in message.request_head.lower()
+    assert bytes(message.request_head).startswith(b"POST http://example.test/up HTTP/1.1\r\n")
+    assert bytes(message.request_head).endswith(b"\r\n\r\n")
+    assert b"X-A: 1\r\n" in bytes(message.request_head)
+    assert b"connection" not in bytes(message.request_head).lower()
     assert (message.method, message.body, message.response_head, message.task_id) == ("REQMOD", b"data", None, notes.task_id)
     assert (made.request.headers.fields, made.request.raw_content, made.response) == (before, b"data", None)
     assert ([each.outcome for each in notes.scans], place.counted, notes.not_scanned) == ([Outcome.CLEAN], notes.scans, [])
@@ -92,9 +95,9 @@ async def test_a_response_is_shown_with_its_request() -> None:
     answered(made, 206, b"part", {"Content-Type": "text/plain"})
     await place.response(made)
     (message,) = service.shown
-    assert message.request_head.startswith(b"GET http://example.test/path?q=1 HTTP/1.1\r\nHost: example.test\r\n")
+    assert bytes(message.request_head).startswith(b"GET http://example.test/path?q=1 HTTP/1.1\r\nHost: example.test\r\n")
     assert message.response_head is not None
-    assert message.response_head.startswith(b"HTTP/1.1 206 ")
+    assert bytes(message.response_head).startswith(b"HTTP/1.1 206 ")
     assert message.body == b"part"
 
 
@@ -331,3 +334,26 @@ def test_a_share_of_connections_is_sampled_and_one_connection_is_all_or_nothing(
         assert both[0] == both[1]
         outcomes.append(bool(both[0]))
     assert 50 < sum(outcomes) < 150
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [[], [(b"Content-Encoding", b"GZip")], [(b"content-encoding", b" br "), (b"X-A", b"1"), (b"CONTENT-ENCODING", b"gzip, x")]],
+)
+@pytest.mark.parametrize("plain", [False, True])
+def test_icp_08_the_coding_of_a_message_is_what_its_head_says(lines: list[tuple[bytes, bytes]], plain: bool) -> None:
+    made = flow("POST", "http://example.test/up", {}, b"data")
+    task(made)
+    answered(made, 200, b"data", {})
+    assert made.response is not None
+    made.request.headers.fields += tuple(lines)
+    made.response.headers.fields += tuple(lines)
+    auditor = Auditor(name="inspect")
+    scanning = Scanning(auditor, ScanRules.compile(auditor, {}), {})
+    for message in (
+        request_message(made, scanning, plain=plain),
+        response_message(made, made.response, scanning, plain=plain),
+    ):
+        assert message.coding is not None
+        assert message.coding == coding_of(replace(message, coding=None))
+        assert bool(message.coding) is (bool(lines) and not plain)

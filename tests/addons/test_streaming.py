@@ -32,7 +32,7 @@ class Reading:
 
     async def adapt(self, message: Message) -> Adapted:
         body = message.body
-        self.heads = message.response_head or b""
+        self.heads = bytes(message.response_head or b"")
         assert isinstance(body, Body)
         try:
             async for piece in body.pieces():

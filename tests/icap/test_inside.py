@@ -10,6 +10,8 @@ from appliance.domain.errors import ScanError
 from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome, ScanVerdict
 from icap.client import Adapted, Body, IcapService, Message, Tuning
+from icap.client.address import ServiceAddress
+from icap.client.author import Author
 from icap.client.prober import Rhythm
 from icap.inside import Inside
 from icap.server.adapt import standard_services
@@ -48,7 +50,9 @@ class Held(WholeBodyScanner):
 
 
 def way(scanner: Scanner, name: str = "respmod", limit: int = 8, waiting: int = 8, patience: float = 60.0) -> Inside:
-    return Inside(standard_services(scanner, ServerSettings()).get(name), limit, waiting, patience)
+    author = Author(ServiceAddress.parse(f"icap://h/{name}"), Tuning())
+    found = standard_services(scanner, ServerSettings()).get(name)
+    return Inside(found, author, limit, max_waiting=waiting, queue_timeout=patience)
 
 
 def service(scanner: Scanner, name: str = "respmod", timeout: float = 60.0, **bounds: float) -> IcapService:

@@ -50,6 +50,8 @@ class ClamdScanner:
         listed = (endpoints,) if isinstance(endpoints, Endpoint) else tuple(endpoints)
         self._nodes = [ClamdNode(endpoint, self._settings, self._clock) for endpoint in listed]
         self._turn = 0
+        self._fingerprint: tuple[list[str], str] = ([], "")
+        """What it was made from, and what it is: every answer has it."""
         self._watcher: asyncio.Task[None] | None = None
 
     @property
@@ -59,9 +61,12 @@ class ClamdScanner:
     @property
     def fingerprint(self) -> str:
         """The same in every process that has asked: a clamd that is down does not count where others have its version."""
-        settings = self._settings
-        versions = "+".join(sorted({node.version for node in self._nodes if node.version}))
-        return f"{versions}|{settings.database}|{settings.max_size}|{settings.block_encrypted}"
+        versions = [node.version for node in self._nodes]
+        if versions != self._fingerprint[0]:
+            settings, known = self._settings, "+".join(sorted({version for version in versions if version}))
+            text = f"{known}|{settings.database}|{settings.max_size}|{settings.block_encrypted}"
+            self._fingerprint = (versions, text)
+        return self._fingerprint[1]
 
     @property
     def health(self) -> ScannerHealth:

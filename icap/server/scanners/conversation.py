@@ -1,6 +1,7 @@
 """One kept connection to clamd (IDSESSION, clamd(8)): questions are numbered, and there is one at a time."""
 
 import asyncio
+import os
 import re
 import socket
 import struct
@@ -70,8 +71,11 @@ class Conversation:
 
     async def scan_file(self, body: bytes) -> Answer | None:
         """The same as ``scan`` with ``body`` as a file, which saves clamd one of its own. Raises OSError without one."""
-        with sealed(body) as descriptor:
+        descriptor = sealed(body)
+        try:
             line = await self._ask(_BY_FILE, descriptor)
+        finally:
+            os.close(descriptor)
         match = _OF_FILE.fullmatch(line or b"")
         return _verdict(b"stream" + match[1]) if match is not None else None
 

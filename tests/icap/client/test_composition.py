@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from appliance.domain.reason import Reason, Source
 from appliance.domain.verdict import Outcome
-from icap.client import Adapted, Chain, FailPolicy, Member, Repeat, ServiceSet
+from icap.client import Adapted, Chain, FailPolicy, Member, Message, Repeat, ServiceSet
 from icap.client.chain import STOPS, strictest
+from icap.client.kept import coding_of
 from icap.client.repeat import REPEATABLE
 from tests.icap.client.fakes import BLOCKED, BYPASSED, ERROR, OVERLOAD, TIMEOUT, Fake, answer, failing, trail
 from tests.icap.client.messages import download, told, upload
@@ -43,6 +44,15 @@ async def test_c6_a_changed_request_is_what_the_next_one_sees() -> None:
     second = Fake(answer("b", method="REQMOD"))
     adapted = await Chain([Fake(_modified("a", b"new", "request", head)), second]).adapt(upload(b"old"))
     assert (second.shown[0].request_head, second.shown[0].body, adapted.body) == (head, b"new", b"new")
+
+
+@pytest.mark.parametrize(("kind", "message"), [("response", download(b"old")), ("request", upload(b"old"))])
+async def test_c6_a_changed_message_is_known_by_the_coding_in_its_new_head(kind: str, message: Message) -> None:
+    start = b"HTTP/1.1 200 OK" if kind == "response" else b"POST http://h.test/up HTTP/1.1"
+    head = start + b"\r\nContent-Encoding: br\r\n\r\n"
+    second = Fake(answer("b", method=message.method))
+    await Chain([Fake(_modified("a", b"new", kind, head)), second]).adapt(replace(message, coding=b"gzip"))
+    assert [coding_of(shown) for shown in second.shown] == [b"br"]
 
 
 @pytest.mark.parametrize(("stop", "outcome"), [(answer("a", BLOCKED, Reason.MALWARE_FOUND), BLOCKED), (failing("a"), ERROR)])

@@ -68,6 +68,10 @@ def test_icp_09_transfer_lists() -> None:
     table = {"a.png": Transfer.IGNORE, "a.zip": Transfer.COMPLETE, "a.exe": Transfer.PREVIEW, "a": Transfer.PREVIEW}
     assert {path: listed.transfer(path) for path in table} == table
     assert ServiceOptions(base).transfer("a.png") is Transfer.PREVIEW
+    assert listed.by_extension
+    for alike in (ServiceOptions(base), ServiceOptions(base, transfer_preview=frozenset("*"))):
+        assert not alike.by_extension
+        assert {alike.transfer(path) for path in table} == {Transfer.PREVIEW}
     assert ServiceOptions(base, transfer_ignore=frozenset(("png",))).transfer("a.exe") is Transfer.COMPLETE
 
 

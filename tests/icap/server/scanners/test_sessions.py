@@ -197,7 +197,8 @@ async def test_a_clamd_that_takes_only_shorter_streams_is_given_no_files() -> No
 
 def test_a_sealed_file_cannot_be_changed_by_who_gets_it() -> None:
     body = os.urandom(200_000)
-    with sealed(body) as descriptor:
+    descriptor = sealed(body)
+    with os.fdopen(descriptor):
         assert os.pread(descriptor, 300_000, 0) == body
         for change in (lambda: os.pwrite(descriptor, b"x", 0), lambda: os.ftruncate(descriptor, 1),
                        lambda: os.ftruncate(descriptor, 300_000)):  # fmt: skip
