@@ -28,6 +28,7 @@ from addons.scanning import (
 from addons.settlement import Settlement
 from addons.streaming import inspected, plan
 from addons.streams import judge_units, judge_when_it_pauses, judged_by_unit
+from addons.trailers import settle_trailers
 from appliance.domain.ids import TenantId
 from appliance.domain.notes import TaskNotes
 from appliance.domain.reason import Reason
@@ -95,6 +96,10 @@ class Adapt:
         return Means(self._rooms[notes.conn.tenant or TenantId("")], self._settlement.count, self._settlement.keep)
 
     def request(self, flow: HTTPFlow) -> Awaitable[None] | None:
+        body = self._request_body(flow)
+        return body if not flow.request.trailers or flow.response is not None else self._with_trailers(flow, "request", body)
+
+    def _request_body(self, flow: HTTPFlow) -> Awaitable[None] | None:
         if flow.response is not None or flow.request.stream or inspected(flow, request=True):
             return None  # refused before there was a tenant to ask about, streaming, or judged
         notes, scanning = self._of(flow)
@@ -130,6 +135,20 @@ class Adapt:
                 )
 
     def response(self, flow: HTTPFlow) -> Awaitable[None] | None:
+        body = self._response_body(flow)
+        trailers = flow.response is not None and flow.response.trailers and not is_ours(flow)
+        return self._with_trailers(flow, "response", body) if trailers else body
+
+    async def _with_trailers(self, flow: HTTPFlow, side: Direction, body: Awaitable[None] | None) -> None:
+        if body is not None:
+            await body
+        if is_ours(flow) or (side == "request" and flow.response is not None):
+            return
+        notes, scanning = self._of(flow)
+        service = service_of(flow, scanning, side) if sampled(notes, scanning.auditor) else None
+        await settle_trailers(flow, notes, scanning, self._settlement, side, service)
+
+    def _response_body(self, flow: HTTPFlow) -> Awaitable[None] | None:
         if is_ours(flow) or flow.response is None or flow.response.stream or flow.response.status_code == 101:
             return None
         if inspected(flow, request=False):

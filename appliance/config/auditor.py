@@ -62,6 +62,10 @@ class Auditor(Node):
     others until they are complete; ``bypass`` passes event streams, multipart and gRPC as they come."""
     stream_units: StreamUnits = StreamUnits()
     """How such bodies are scanned."""
+    trailers: Literal["scan", "pass", "strip"] = "scan"
+    """Fields behind a body (RFC 9110 section 6.5; gRPC has its status there): given to the service as a text of their own
+    before they go on, passed and recorded (``trailers``), or left out. Of a request that is scanned and goes on before they
+    come they are left out."""
     alt_svc: Literal["strip", "clear", "inspected", "pass"] = "strip"
     """Alternative services (Alt-Svc), by which servers send clients to QUIC or to other hosts. ``strip``: clients do not learn
     of them. ``clear``: they are told to forget those they know from elsewhere. ``inspected``: only those over TCP on the same

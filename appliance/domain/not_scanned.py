@@ -23,5 +23,6 @@ class NotScanned(Word):
     ENCRYPTED = "encrypted", "An archive or a document that only its reader can open; the scanner let it pass."
     PART = "part", "A part of a resource was scanned alone: a signature that lies across two parts is not found."
     WEBSOCKET = "websocket", "WebSocket messages that nobody judges: `websocket` is bypass, or a direction has no service."
+    TRAILERS = "trailers", "Fields behind a body, and `trailers` is pass or nobody judges the body either."
     SPLICED = "spliced", "Never decrypted."
     UNJUDGED = "unjudged", "Sent before a verdict that never came, because the transfer ended first (`trickle`)."

@@ -102,7 +102,7 @@ class AdaptingStream(HttpStream):
         passage = self.passages[True]
         if isinstance(event, RequestData):
             yield from self._arrived(passage, event.data)
-        elif isinstance(event, RequestTrailers):
+        elif isinstance(event, RequestTrailers) and not passage.judged:  # else nobody would look at them any more
             self.flow.request.trailers = event.trailers
         elif isinstance(event, RequestEndOfMessage):
             self.flow.request.timestamp_end = time.time()

@@ -287,3 +287,30 @@ def test_c7_a_client_that_leaves_ends_the_transfer(place: Place) -> None:
         assert client.expect(len(events(b"one"))) == events(b"one")
     assert place.streamer.gone.wait(streams.PATIENCE)
     assert place.event("/left")["reason"] == "client_closed"
+
+
+@pytest.mark.security
+@pytest.mark.parametrize("kind", ["text/event-stream", "text/plain"])
+@pytest.mark.parametrize("bad", [False, True])
+def test_c7_trailers_are_judged_before_the_end_goes_out(place: Place, kind: str, bad: bool) -> None:
+    trailer = b"X-Note: " + (MARKER if bad else b"fine")
+
+    def script(talk: Talk) -> None:
+        talk.begin(kind)
+        talk.say(events(b"one"))
+        talk.end(trailer + b"\r\n")
+
+    path = f"/trailers-{kind[5:]}-{bad}"
+    with place.open(path, script) as client:
+        raw = client._buffer
+        with contextlib.suppress(OSError):
+            while client.status == 200 and b"0\r\nX-Note: fine\r\n\r\n" not in raw and (piece := client.sock.recv(65536)):
+                raw += piece
+    assert MARKER not in raw
+    event = place.event(path)
+    assert (event["reason"], event["status"]) == (
+        ("malware_found", 403 if kind == "text/plain" else 200) if bad else ("ok", 200)
+    )
+    if not bad:
+        size = len(events(b"one")) + len(trailer) + 2
+        assert (event["bytes_sent"], event["coverage"]) == (size, {"response: scanned": size})

@@ -1,6 +1,7 @@
 """WebSocket messages through the whole appliance and a real scanner: each is judged before it goes on (C7)."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import origins, sockets, websocket
-from tests.e2e.running import Running, base_config, running
+from tests.e2e.running import Running, base_config, running, wait_until
 from tests.ports import free_port
 from tests.servers import EICAR, clamd
 
@@ -67,6 +68,7 @@ def _config(state: Path, trusting: dict[str, object], scanner: int) -> dict[str,
         auditor=auditors,
         tenant=[default, *tenants],
         verdict_cache={"enabled": False},
+        quarantine={"tenants": ["block"]},
         resolver=[{"name": "local", "type": "system", "hosts": {"origin.test": ["127.0.0.1"]}}],
         icap_server={"listen": {"address": f"127.0.0.1:{icap}"}, "scanner": {"type": "clamd", "tcp": f"127.0.0.1:{scanner}"}},
     )
@@ -102,8 +104,14 @@ def test_c7_an_infected_message_ends_both_sides(place: Place, deflate: bool, sen
     event = place.event(path)
     assert (event["reason"], event["blocked"]) == ("malware_found", True)
     assert event["scans"][-1]["outcome"] == "blocked"  # type: ignore[index]
+    wait_until(lambda: _kept(place, str(event["quarantine"])), what="the message is in quarantine")
     assert place.talker.codes == [1008]
     assert VIRUS not in place.talker.got
+
+
+def _kept(place: Place, item_id: str) -> bool:
+    listed = json.loads(place.arcus.arcus("quarantine", "list", "--tenant", "block", "--json").stdout)
+    return any((each["id"], each["size"]) == (item_id, len(VIRUS)) for each in listed)
 
 
 def test_c7_a_message_that_is_too_large(place: Place) -> None:
