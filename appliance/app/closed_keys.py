@@ -1,0 +1,37 @@
+"""Key files of CAs that a worker gives up the right to read, before it has heard from anybody."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from appliance.app.keys import needs_signer
+from appliance.app.paths import StatePaths
+from appliance.config.root import AppConfig
+from appliance.landlock import NotClosed, close_files
+from certs.generations import KEY
+
+
+def close_keys(config: AppConfig) -> str:
+    """Why the keys of CAs that the signer holds can still be read by this process; empty when they cannot, or there are none.
+
+    Files elsewhere than in the state directory are left as they are: what stands beside them is not ours.
+    """
+    root = config.state_dir.resolve()
+    inside = [path for path in _held_by_signer(config) if root in path.resolve().parents]
+    if not inside:
+        return ""
+    try:
+        close_files(inside)
+    except NotClosed as error:
+        return f"this process could read the key files of CAs: {error}"
+    return ""
+
+
+def _held_by_signer(config: AppConfig) -> Iterator[Path]:
+    paths = StatePaths(config.state_dir)
+    for ca in config.ca:
+        if ca.signer == "process":
+            yield paths.ca / ca.name / KEY
+            yield from (each / KEY for each in paths.ca.glob(f".{ca.name}.*"))
+            yield from filter(None, (ca.private_key, ca.pkcs11.pin_file if ca.pkcs11 else None))
+    if needs_signer(config):
+        yield from paths.untrusted_ca.glob(f"*/{KEY}")
