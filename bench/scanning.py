@@ -1,11 +1,6 @@
-"""``python -m bench.scanning``: scanning beside squid with c-icap and clamd. See ``--help``.
+"""``python -m bench.scanning``: scanning beside squid with c-icap and clamd. See ``--help``."""
 
-Exit status: 0 done, 1 failed, 2 something is missing or the usage is wrong.
-"""
-
-import argparse
 import contextlib
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Set
@@ -13,53 +8,17 @@ from pathlib import Path
 
 from bench import contenders, machine
 from bench.contenders import Contender, Site
-from bench.measure import FULL, QUICK, Pace, check, check_scanning, measure, say
+from bench.frame import Bench
+from bench.measure import Pace, check, check_scanning, measure, say
 from bench.origin import origin
-from bench.processes import BenchError
 from bench.scanners import c_icap, clamd
 from bench.scanning_report import ScanningResults, markdown
 from bench.scenarios import REPEATED, SCANNED, Scenario
 from bench.topology import Topology, topology
 
-RESULTS = Path(__file__).with_name("scanning-results.md")
 _HOSTS = ("squid-icap", "squid-delay", "arcus-icap", "arcus-kept")
 _LARGE = frozenset(("icap-100k",))
 """Bodies that squid passes with a delay pool alone."""
-NAMES = {each.name: each.title for each in (*SCANNED, *REPEATED)}
-
-
-def main() -> int:
-    options = _options()
-    if options.list:
-        print("\n".join(f"{name:<12} {title}" for name, title in NAMES.items()))
-        return 0
-    if lines := machine.missing():
-        print("bench: something is missing:", *(f"  {line}" for line in lines), sep="\n", file=sys.stderr)
-        return 2
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        results = run(set(options.only or NAMES), QUICK if options.quick else FULL)
-    except BenchError as error:
-        say(f"bench: {error}")
-        return 1
-    except KeyboardInterrupt:
-        say("bench: interrupted, nothing was written")
-        return 1
-    text = markdown(results)
-    print(text)
-    if not options.only:
-        RESULTS.write_text(text)
-        say(f"bench: written to {RESULTS}")
-    return 0
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench.scanning", description="Scanning beside squid, c-icap and clamd.")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
-    parser.add_argument("--only", action="append", choices=list(NAMES), metavar="NAME",
-                        help="only this measurement (may be repeated); scanning-results.md is not written")  # fmt: skip
-    parser.add_argument("--list", action="store_true", help="the names for --only")
-    return parser.parse_args()
 
 
 def run(chosen: Set[str], pace: Pace) -> ScanningResults:
@@ -107,5 +66,14 @@ def _racing(site: Site) -> Iterator[dict[str, Contender]]:
         yield {each.name: each for each in (squid, delayed, arcus, keeping)}
 
 
+BENCH = Bench(
+    "bench.scanning",
+    "Scanning beside squid, c-icap and clamd.",
+    Path(__file__).with_name("scanning-results.md"),
+    {each.name: each.title for each in (*SCANNED, *REPEATED)},
+    run,
+    markdown,
+)
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(BENCH.main(sys.argv[1:]))

@@ -1,23 +1,23 @@
 """``python -m bench.tls``: every bad server of the tests' table behind Arcus, stock mitmdump and squid, in one run.
 
 A client that believes nothing but a proxy's own CA asks each of them for each server. Right is: the content of a good
-server arrives, the content of a bad one does not. See ``--help``. Exit status: 0 done, 1 failed, 2 something is missing.
+server arrives, the content of a bad one does not. See ``--help``.
 """
 
-import argparse
 import contextlib
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench import machine, tls_contenders
-from bench.measure import say
-from bench.processes import BenchError
+from bench.frame import Bench
+from bench.measure import Pace, say
 from bench.tls_client_side import probe
 from bench.tls_contenders import Proxy
 from bench.tls_report import Outcome, Results, markdown
@@ -26,44 +26,16 @@ from tests.tlslab.case import Expect, LabCase
 from tests.tlslab.serving import Serving, hosts, serving
 from tests.tlslab.table import CASES
 
-RESULTS = Path(__file__).with_name("tls-results.md")
 INSIDE = "BENCH_TLS_INSIDE"
 """Set in the process that has /etc/hosts of its own."""
 WIDTH = 4
 """Questions at a time; one proxy after the other."""
 
 
-def main() -> int:
-    options = _options()
-    if lines := [
-        line for line in machine.missing() if "squid" in line or "certgen" in line or "mitmdump" in line or "root" in line
-    ]:
-        print("bench: something is missing:", *(f"  {line}" for line in lines), sep="\n", file=sys.stderr)
-        return 2
-    if INSIDE not in os.environ:
-        return _enter(sys.argv[1:])
-    try:
-        results = run([case for case in CASES if options.group in ("", case.group)])
-    except BenchError as error:
-        say(f"bench: {error}")
-        return 1
-    text = markdown(results)
-    print(text)
-    if not options.group:
-        RESULTS.write_text(text)
-        say(f"bench: written to {RESULTS}")
-    return 0
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench.tls", description="Bad servers behind Arcus, stock mitmdump and squid.")
-    parser.add_argument("--group", default="", choices=["", *sorted({case.group for case in CASES})], metavar="GROUP",
-                        help="only this group of cases; tls-results.md is not written")  # fmt: skip
-    return parser.parse_args()
-
-
-def _enter(arguments: Sequence[str]) -> int:
+def _enter(arguments: Sequence[str]) -> int | None:
     """Again, in a mount namespace whose /etc/hosts knows the servers: stock proxies ask nothing else."""
+    if INSIDE in os.environ:
+        return None
     with tempfile.NamedTemporaryFile("w", prefix="bench-hosts-") as file:
         file.write("127.0.0.1 localhost\n" + "".join(f"127.0.0.1 {host}\n" for host in hosts(CASES)))
         file.flush()
@@ -73,8 +45,9 @@ def _enter(arguments: Sequence[str]) -> int:
         return os.spawnvpe(os.P_WAIT, "unshare", command, os.environ | {INSIDE: "1"})
 
 
-def run(cases: Sequence[LabCase]) -> Results:
-    """Every case at every proxy."""
+def run(groups: Set[str], _pace: Pace) -> Results:
+    """Every case of these groups at every proxy."""
+    cases = [case for case in CASES if case.group in groups]
     results = Results(machine.describe(), cases, {})
     base = Path(tempfile.mkdtemp(prefix="arcus-bench-tls-"))
     base.chmod(0o755)  # squid's own user goes through it
@@ -110,5 +83,16 @@ def _one(proxy: Proxy, lab: Serving, case: LabCase) -> Outcome:
     return Outcome(passed, passed is (case.expect is Expect.MUST_PASS), named, shown.error or f"status {shown.status}")
 
 
+BENCH = Bench(
+    "bench.tls",
+    "Bad servers behind Arcus, stock mitmdump and squid.",
+    Path(__file__).with_name("tls-results.md"),
+    {group: f"{number} servers" for group, number in sorted(Counter(case.group for case in CASES).items())},
+    run,
+    markdown,
+    needs=lambda line: any(word in line for word in ("squid", "certgen", "mitmdump", "root")),
+    enter=_enter,
+)
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(BENCH.main(sys.argv[1:]))
