@@ -5,7 +5,7 @@ from typing import Final
 
 from OpenSSL import SSL
 
-from certs.server_context import TLS12_CIPHERS
+from appliance.domain.tls_words import SUITES
 from certs.strength import MIN_EC_BITS, MIN_RSA_BITS
 
 SIGNATURES: Final = (
@@ -46,7 +46,7 @@ class TlsFloor:
     """
 
     min_version: str = "1.2"
-    ciphers: tuple[str, ...] = TLS12_CIPHERS
+    ciphers: tuple[str, ...] = SUITES
     signatures: tuple[str, ...] = SIGNATURES
     min_rsa_bits: int = MIN_RSA_BITS
     min_ec_bits: int = MIN_EC_BITS

@@ -6,36 +6,14 @@ from dataclasses import dataclass
 from cryptography import x509
 from OpenSSL import SSL
 
+from appliance.domain.tls_words import GROUPS, SIGNATURES, SUITES
 from certs.leaf import LeafKey
 from certs.ticket_keys import PERIOD
 
 _lib = vars(SSL)["_lib"]
 
-TLS12_CIPHERS = (
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-)
-"""Forward secrecy and AEAD only (RFC 9325 section 4.2); TLS 1.3 brings nothing else."""
 TLS13_CIPHERS = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 """In the order of those for TLS 1.2. Processors have SHA-256 in hardware, and a handshake is mostly hashing: 10 % of it."""
-SIGNATURES = (
-    "ecdsa_secp256r1_sha256",
-    "ecdsa_secp384r1_sha384",
-    "ecdsa_secp521r1_sha512",
-    "rsa_pss_rsae_sha256",
-    "rsa_pss_rsae_sha384",
-    "rsa_pss_rsae_sha512",
-    "rsa_pkcs1_sha256",
-    "rsa_pkcs1_sha384",
-    "rsa_pkcs1_sha512",
-)
-"""Nothing with SHA-1 (RFC 9155)."""
-GROUPS = ("X25519MLKEM768", "X25519", "P-256", "P-384")
-"""Key exchange, the post-quantum one first; the rest is Mozilla's intermediate profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +21,7 @@ class ClientFloor:
     """The least that a client must speak. ``ciphers`` are for TLS 1.2. Of each list the preferred is the first."""
 
     min_version: str = "1.2"
-    ciphers: tuple[str, ...] = TLS12_CIPHERS
+    ciphers: tuple[str, ...] = SUITES
     signatures: tuple[str, ...] = SIGNATURES
     groups: tuple[str, ...] = GROUPS
 

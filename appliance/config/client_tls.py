@@ -5,31 +5,9 @@ from typing import Literal
 from pydantic import Field
 
 from appliance.config.values import Node
+from appliance.domain.tls_words import GROUPS, SIGNATURES, SUITES, Group, Signature, Suite
 
 Version = Literal["1.2", "1.3"]
-Suite = Literal[
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-]
-Signature = Literal[
-    "ecdsa_secp256r1_sha256",
-    "ecdsa_secp384r1_sha384",
-    "ecdsa_secp521r1_sha512",
-    "rsa_pss_rsae_sha256",
-    "rsa_pss_rsae_sha384",
-    "rsa_pss_rsae_sha512",
-    "rsa_pkcs1_sha256",
-    "rsa_pkcs1_sha384",
-    "rsa_pkcs1_sha512",
-]
-Group = Literal["X25519MLKEM768", "SecP256r1MLKEM768", "X25519", "P-256", "P-384", "P-521"]
-SUITES: tuple[Suite, ...] = Suite.__args__  # type: ignore[attr-defined]
-SIGNATURES: tuple[Signature, ...] = Signature.__args__  # type: ignore[attr-defined]
-GROUPS: tuple[Group, ...] = ("X25519MLKEM768", "X25519", "P-256", "P-384")
 
 
 class ClientTls(Node):

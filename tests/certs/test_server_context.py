@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
+from appliance.domain import tls_words
 from certs import server_context
 from certs.authority import Authority
 from certs.cache import Leaf, LeafCache
@@ -164,7 +165,7 @@ async def test_no_alpn_without_application_data(authority, data):
 
 
 def test_every_cipher_has_forward_secrecy_and_aead():
-    assert all(name.startswith("ECDHE-") and ("GCM" in name or "POLY1305" in name) for name in server_context.TLS12_CIPHERS)
+    assert all(name.startswith("ECDHE-") and ("GCM" in name or "POLY1305" in name) for name in tls_words.SUITES)
 
 
 @pytest.mark.parametrize(("version", "served"), [("-tls1_2", False), ("-tls1_3", True)])
@@ -209,9 +210,9 @@ def test_floors_that_differ_have_other_words():
     floors = [
         server_context.ClientFloor(),
         server_context.ClientFloor("1.3"),
-        server_context.ClientFloor(ciphers=server_context.TLS12_CIPHERS[:1]),
-        server_context.ClientFloor(signatures=server_context.SIGNATURES[:1]),
-        server_context.ClientFloor(groups=server_context.GROUPS[:1]),
+        server_context.ClientFloor(ciphers=tls_words.SUITES[:1]),
+        server_context.ClientFloor(signatures=tls_words.SIGNATURES[:1]),
+        server_context.ClientFloor(groups=tls_words.GROUPS[:1]),
     ]
     assert len({floor.words for floor in floors}) == len(floors)
     assert len({scope_of("t", "c", LeafProfile(("a.test",)), floor) for floor in floors}) == len(floors)
