@@ -1,6 +1,5 @@
 """What would happen to a request, and why: the resolver, policies and routers of live traffic, asked without traffic."""
 
-from dataclasses import dataclass, field
 from typing import Literal, NoReturn
 
 from appliance.config.consistency import NameConsistency
@@ -20,6 +19,7 @@ from appliance.egress.context import EscapeContext
 from appliance.egress.registry import Registry
 from appliance.explain_scan import Scanning
 from appliance.explain_tls import Learning, Network, about_rule
+from appliance.explanation import Explanation
 from appliance.identity.hashes import prepare
 from appliance.identity.users import Group, prepare_group
 from appliance.policy.access import AccessPolicy
@@ -31,42 +31,6 @@ from appliance.portal.names import PortalNames
 from appliance.question import NO_SNI, Question, QuestionError, server_name, split
 from appliance.tenancy.registry import Loaded, TenantRegistry
 from appliance.tenancy.resolve import TenantResolver
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """``about``: listener, tenant, user, portal, access, decrypt, scan, escaper. ``stop``: the request ends here."""
-
-    about: str
-    answer: str
-    why: str = ""
-    stop: bool = False
-
-
-@dataclass(slots=True)
-class Explanation:
-    """``verdict`` is ``allow`` or ``deny`` with its reason word; ``steps`` lead to it in the order in which they are taken."""
-
-    url: str
-    client: str
-    verdict: Literal["allow", "deny"] = "allow"
-    reason: str = Reason.OK.word
-    server: str = ""
-    tenant: str = ""
-    tenant_method: str = ""
-    user: str = ""
-    portal: bool = False
-    """The appliance answers this itself, and nothing is sent."""
-    decrypt: str = ""
-    would: tuple[str, ...] = ()
-    """What decryption rules in monitor mode would have done."""
-    escaper_path: tuple[str, ...] = ()
-    steps: list[Step] = field(default_factory=list)
-
-    def add(self, about: str, answer: str, why: str = "", *, deny: Reason | None = None) -> None:
-        self.steps.append(Step(about, answer, why, deny is not None))
-        if deny is not None:
-            self.verdict, self.reason = "deny", deny.word
 
 
 class Explainer:

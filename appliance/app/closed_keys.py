@@ -11,19 +11,19 @@ from certs.generations import KEY
 
 
 def close_keys(config: AppConfig) -> str:
-    """Why the keys of CAs that the signer holds can still be read by this process; empty when they cannot, or there are none.
+    """What became of it, in words for health: ``out of reach``, or why this process could read them still.
 
     Files elsewhere than in the state directory are left as they are: what stands beside them is not ours.
     """
     root = config.state_dir.resolve()
     inside = [path for path in _held_by_signer(config) if root in path.resolve().parents]
     if not inside:
-        return ""
+        return "none in state_dir that the signer holds"
     try:
         close_files(inside)
     except NotClosed as error:
-        return f"this process could read the key files of CAs: {error}"
-    return ""
+        return f"this process could read them: {error}"
+    return "out of reach"
 
 
 def _held_by_signer(config: AppConfig) -> Iterator[Path]:

@@ -82,9 +82,10 @@ HOOK_MARGIN = 10.0
 
 async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: int, stage: Stage, seed: bytes = b"") -> None:
     """Serve until SIGTERM (drain), SIGHUP (others serve) or SIGINT (at once). ``seed``: of the ticket keys that all share."""
-    not_closed = close_keys(config)
+    keys = close_keys(config)
     leave = departure(config)
-    build = _Build(config, index, seed, lambda: leave.replaced, not_closed)
+    build = _Build(config, index, seed, lambda: leave.replaced)
+    build.keys = keys
     worker = build.worker(sockets)
     beat = Heartbeat(StatePaths(config.state_dir).run, f"worker-{index}", build.metrics, build.sample)
     build.leaves.start()
@@ -105,16 +106,11 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
 class _Build:
     """Everything one worker is made of."""
 
-    def __init__(
-        self,
-        config: AppConfig,
-        index: int,
-        seed: bytes = b"",
-        leaving: Callable[[], bool] = lambda: False,
-        not_closed: str = "",
-    ) -> None:
+    keys = ""
+    """Whether this process could read the key files of CAs."""
+
+    def __init__(self, config: AppConfig, index: int, seed: bytes = b"", leaving: Callable[[], bool] = lambda: False) -> None:
         self.config = config
-        self.not_closed = not_closed
         self.index = index
         self.leaving = leaving
         self.clock = SystemClock()
@@ -292,7 +288,7 @@ class _Build:
             health.set(name, State.DEGRADED if file.trouble else State.OK, file.trouble)
             self.metrics.set("arcus_file_unreadable", name, value=int(bool(file.trouble)))
         self.sessions.sample(health)
-        health.set("ca_keys", State.OK, self.not_closed or "out of reach")
+        health.set("ca_keys", State.OK, self.keys)
         health.set("audit_spool", State.UNHEALTHY if full else State.OK, "full" if full else "")
         self.scanners.sample(health)
         self.verdicts.sample()

@@ -13,7 +13,7 @@ from appliance.domain.errors import ConfigError
 if TYPE_CHECKING:
     from appliance.app.looking import Looking
     from appliance.config.root import AppConfig
-    from appliance.explain import Explanation
+    from appliance.explanation import Explanation
     from appliance.policy.exclusions import Exclusions
 
 

@@ -47,7 +47,7 @@ class Learner:
         learning = [event for event in events if self._learns(event.get("tenant_id"))]
         refusals = [each for event in learning if (each := refusal(event)) is not None]
         acceptances = [found for event in learning if (found := acceptance(event)) is not None]
-        self._store.observe(refusals, acceptances)
+        self._store.observations.observe(refusals, acceptances)
         with self._lock:
             self._added += len(refusals) + len(acceptances)
             if self._changed is not None:
@@ -64,7 +64,7 @@ class Learner:
         try:
             self._close(now, accepted)
             period = max((rules.learning.period for rules in self._tenants.values()), default=0.0)
-            for key in self._store.suspects(now - period) if changed is None else changed:
+            for key in self._store.observations.suspects(now - period) if changed is None else changed:
                 self._consider(key, now)
             if now - self._pruned >= PRUNE_EVERY or self._added >= PRUNE_ROWS:
                 self._prune(now)
@@ -107,7 +107,7 @@ class Learner:
         rules = self._tenants.get(key.tenant)
         if rules is None or rules.learning.mode == "off":
             return
-        evidence = self._store.evidence(key, max(now - rules.learning.period, self._store.ended_at(key)))
+        evidence = self._store.observations.evidence(key, max(now - rules.learning.period, self._store.ended_at(key)))
         standing = self._store.open(key)
         if standing is not None:
             if standing.key.kind is not Kind.MANUAL and evidence.failures:

@@ -1,4 +1,4 @@
-"""Exclusions and what they are learned from, in the event store's file. All of it is bounded: what clients do adds rows."""
+"""Exclusions and their history, in the event store's file; each tenant has a bounded number of them."""
 
 import json
 from collections import Counter
@@ -10,17 +10,11 @@ from sqlalchemy import Connection, text
 
 from appliance.domain.act import Actor, Via
 from appliance.domain.exclusion import Kind, Learned, State
-from appliance.domain.learning import Acceptance, Entry, Evidence, Key, Record, Refusal
+from appliance.domain.learning import Entry, Evidence, Key, Record
+from appliance.storage.keeping import keep_most_recent
+from appliance.storage.observations import Observations, key_values
 from appliance.storage.sqlite import SqliteStore
 
-REFUSALS_PER_CLIENT: Final = 20
-"""Of one client for one key, within a day: a client that fails a thousand times says no more than with twenty."""
-REFUSALS: Final = 50_000
-HOSTS_PER_CLIENT: Final = 2_000
-ACCEPTANCES: Final = 200_000
-MEMORY: Final = 30 * 86_400.0
-"""Seconds that observations are kept."""
-_DAY: Final = 86_400.0
 ENDED: Final = 1_000
 """Exclusions that are over and stay in the list, for each tenant; the oldest go first."""
 NAMES: Final = 50
@@ -30,52 +24,23 @@ _COLUMNS: Final = (
     "id, tenant_id, host, fingerprint, kind, state, reason, retest, created_at, decided_at, decided_by, until, evidence"
 )
 _STEP: Final = "exclusion_id, at, actor, via, source_ip, action, note, event_id, exclusion_history.until"
-_ACCEPT: Final = (
-    "INSERT INTO tls_acceptances (tenant_id, client, fingerprint, host, user_agent, seen_at) VALUES (?, ?, ?, ?, ?, ?) "
-    "ON CONFLICT DO UPDATE SET seen_at = max(seen_at, excluded.seen_at), user_agent = excluded.user_agent"
-)
-_REFUSE: Final = (
-    "INSERT OR IGNORE INTO tls_refusals (conn_id, tenant_id, host, fingerprint, kind, client, cause, created_at) "
-    "SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE (SELECT count(*) FROM tls_refusals WHERE tenant_id = ? AND host = ? "
-    "AND fingerprint = ? AND client = ? AND created_at > ?) < ?"
-)
 
 
 class ExclusionStore:
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
-
-    # -- observations --
-
-    def observe(self, refusals: Iterable[Refusal], acceptances: Iterable[Acceptance]) -> None:
-        """Add what was seen; the same observation a second time changes nothing. Raises StoreError."""
-        accepted = [(a.tenant, a.client, a.fingerprint, a.host, a.user_agent, a.at) for a in acceptances]
-        refused = [_refusal_row(each) for each in refusals]
-        if not accepted and not refused:
-            return
-        with self._store.writing() as connection:
-            if accepted:
-                connection.exec_driver_sql(_ACCEPT, accepted)
-            if refused:
-                connection.exec_driver_sql(_REFUSE, refused)
-
-    def suspects(self, since: float) -> list[Key]:
-        """Every key that had a refusal since then."""
-        sql = text("SELECT DISTINCT tenant_id, host, fingerprint, kind FROM tls_refusals WHERE created_at >= :since")
-        with self._store.reading() as connection:
-            return [Key(row[0], row[1], row[2], Kind(row[3])) for row in connection.execute(sql, {"since": since})]
-
-    def evidence(self, key: Key, since: float) -> Evidence:
-        """What is known about a key, of refusals since then and of everything that was accepted."""
-        with self._store.reading() as connection:
-            return _evidence(connection, key, since)
+        self.observations = Observations(store)
+        """What exclusions are learned from."""
 
     def prune(self, now: float) -> None:
         """Forget what is old, and what is more than there is room for; of one client first. Raises StoreError."""
+        self.observations.prune(now)
         with self._store.writing() as connection:
-            _prune(connection, now)
-
-    # -- exclusions --
+            # a step that is not told yet needs its exclusion: the event says what it was about
+            untold = "SELECT exclusion_id FROM exclusion_history WHERE NOT told"
+            ended = f"exclusions WHERE state IN ('expired', 'removed') AND id NOT IN ({untold})"
+            keep_most_recent(connection, ended, "tenant_id", "decided_at", ENDED)
+            connection.execute(text("DELETE FROM exclusion_history WHERE exclusion_id NOT IN (SELECT id FROM exclusions)"))
 
     def records(self, tenant: str | None = None) -> list[Record]:
         """All of them, newest first, of one tenant or of all."""
@@ -103,7 +68,7 @@ class ExclusionStore:
             "AND fingerprint = :fingerprint AND state IN ('proposed', 'active', 'rejected')"
         )
         with self._store.reading() as connection:
-            row = connection.execute(sql, _key(key)).first()
+            row = connection.execute(sql, key_values(key)).first()
         return _record(row) if row is not None else None
 
     def ended_at(self, key: Key) -> float:
@@ -113,7 +78,7 @@ class ExclusionStore:
             "AND fingerprint = :fingerprint AND state IN ('expired', 'removed')"
         )
         with self._store.reading() as connection:
-            return float(connection.execute(sql, _key(key)).scalar_one())
+            return float(connection.execute(sql, key_values(key)).scalar_one())
 
     def count_open(self, tenant: str) -> int:
         """How many proposals, exclusions and rejections a tenant has."""
@@ -200,75 +165,6 @@ def learned(record: Record) -> Learned:
     return Learned(record.id, key.tenant, key.host, key.fingerprint, key.kind, record.reason, record.until, record.retest)
 
 
-def _refusal_row(each: Refusal) -> tuple[Any, ...]:
-    key = each.key
-    named = (key.tenant, key.host, key.fingerprint)
-    return (
-        each.conn_id,
-        *named,
-        key.kind.value,
-        each.client,
-        each.cause[:64],
-        each.at,
-        *named,
-        each.client,
-        each.at - _DAY,
-        REFUSALS_PER_CLIENT,
-    )
-
-
-def _key(key: Key) -> dict[str, str]:
-    return {"tenant": key.tenant, "host": key.host, "fingerprint": key.fingerprint}
-
-
-_TRUSTED: Final = """
-SELECT client, count(*), min(created_at), max(created_at), EXISTS (
-    SELECT 1 FROM tls_acceptances AS a WHERE a.tenant_id = r.tenant_id AND a.client = r.client
-    AND a.fingerprint = r.fingerprint AND a.host <> r.host
-) AS trusts FROM tls_refusals AS r
-WHERE tenant_id = :tenant AND host = :host AND fingerprint = :fingerprint AND kind = :kind AND created_at >= :since
-GROUP BY client ORDER BY client
-"""
-_CAUSES: Final = """
-SELECT cause, count(*) FROM tls_refusals WHERE tenant_id = :tenant AND host = :host AND fingerprint = :fingerprint
-AND kind = :kind AND created_at >= :since GROUP BY cause ORDER BY count(*) DESC, cause LIMIT 10
-"""
-_AGENTS: Final = """
-SELECT DISTINCT a.user_agent FROM tls_refusals AS r JOIN tls_acceptances AS a
-ON a.tenant_id = r.tenant_id AND a.client = r.client AND a.fingerprint = r.fingerprint
-WHERE r.tenant_id = :tenant AND r.host = :host AND r.fingerprint = :fingerprint AND r.created_at >= :since
-AND a.user_agent <> '' ORDER BY a.user_agent LIMIT 50
-"""
-_HERE: Final = """
-SELECT count(DISTINCT CASE WHEN :fingerprint IN ('', fingerprint) THEN client END),
-count(DISTINCT CASE WHEN :fingerprint NOT IN ('', fingerprint) THEN client END)
-FROM tls_acceptances WHERE tenant_id = :tenant AND host = :host
-"""
-_ELSEWHERE: Final = """
-SELECT count(DISTINCT host) FROM tls_acceptances WHERE tenant_id = :tenant AND fingerprint = :fingerprint AND host <> :host
-"""
-
-
-def _evidence(connection: Connection, key: Key, since: float) -> Evidence:
-    values = _key(key) | {"since": since, "kind": key.kind.value}
-    rows = connection.execute(text(_TRUSTED), values).all()
-    # a server's question has nothing to do with what the client believes
-    counted = [row for row in rows if row[4] or key.kind is Kind.MTLS]
-    same, other = connection.execute(text(_HERE), _key(key)).one()
-    return Evidence(
-        failures=sum(row[1] for row in counted),
-        clients=tuple(row[0] for row in counted),
-        strangers=len(rows) - len(counted),
-        first=min((row[2] for row in counted), default=0.0),
-        last=max((row[3] for row in counted), default=0.0),
-        causes={row[0]: row[1] for row in connection.execute(text(_CAUSES), values)},
-        user_agents=tuple(row[0] for row in connection.execute(text(_AGENTS), _key(key) | {"since": since})),
-        accepted_here=same,
-        others_here=other,
-        program_hosts=connection.execute(text(_ELSEWHERE), _key(key)).scalar_one() if key.fingerprint else 0,
-    )
-
-
 def _evidence_text(evidence: Evidence) -> str:
     shown = asdict(evidence) | {"clients": list(evidence.clients[:NAMES]), "user_agents": list(evidence.user_agents[:NAMES])}
     return json.dumps(shown)
@@ -296,44 +192,3 @@ def _write_history(connection: Connection, entry: Entry) -> None:
 
 def _entry(row: Any) -> Entry:
     return Entry(row[0], row[1], Actor(row[2], Via(row[3]), row[4]), row[5], row[6], row[7], row[8])
-
-
-def _prune(connection: Connection, now: float) -> None:
-    before = {"before": now - MEMORY}
-    connection.execute(text("DELETE FROM tls_refusals WHERE created_at < :before"), before)
-    connection.execute(text("DELETE FROM tls_acceptances WHERE seen_at < :before"), before)
-    _most_recent(connection, "tls_acceptances", "tenant_id, client", "seen_at", HOSTS_PER_CLIENT)
-    _fair_share(connection, "tls_refusals", "created_at", REFUSALS)
-    _fair_share(connection, "tls_acceptances", "seen_at", ACCEPTANCES)
-    # a step that is not told yet needs its exclusion: the event says what it was about
-    untold = "SELECT exclusion_id FROM exclusion_history WHERE NOT told"
-    ended = f"exclusions WHERE state IN ('expired', 'removed') AND id NOT IN ({untold})"
-    _most_recent(connection, ended, "tenant_id", "decided_at", ENDED)
-    connection.execute(text("DELETE FROM exclusion_history WHERE exclusion_id NOT IN (SELECT id FROM exclusions)"))
-
-
-def _most_recent(connection: Connection, rows: str, each: str, column: str, most: int) -> None:
-    """Keep so many of each. All texts are this module's."""
-    table = rows.partition(" ")[0]
-    ranked = f"SELECT rowid, row_number() OVER (PARTITION BY {each} ORDER BY {column} DESC) AS place FROM {rows}"  # noqa: S608
-    sql = f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM ({ranked}) WHERE place > :most)"  # noqa: S608
-    connection.execute(text(sql), {"most": most})
-
-
-_BEYOND: Final = """
-SELECT rowid FROM (
-    SELECT rowid, seen, row_number() OVER (PARTITION BY tenant_id ORDER BY nth, seen DESC) AS place FROM (
-        SELECT rowid, tenant_id, {column} AS seen,
-        row_number() OVER (PARTITION BY tenant_id, client ORDER BY {column} DESC) AS nth FROM {table}
-    )
-) ORDER BY place, seen DESC LIMIT -1 OFFSET :most
-"""
-
-
-def _fair_share(connection: Connection, table: str, column: str, most: int) -> None:
-    """Keep so many in all. Tenants share the room evenly, and so do the clients of each: whoever makes most rows loses
-    rows, and nobody pushes out what others have shown."""
-    if connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() <= most:  # noqa: S608 - fixed texts
-        return
-    beyond = _BEYOND.format(table=table, column=column)
-    connection.execute(text(f"DELETE FROM {table} WHERE rowid IN ({beyond})"), {"most": most})  # noqa: S608 - fixed texts

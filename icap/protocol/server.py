@@ -1,17 +1,15 @@
 """The server's end of a connection."""
 
-import re
 from collections.abc import Callable
 from enum import Enum, auto
-from functools import lru_cache
 from typing import Final
 
+from icap.protocol.answer_head import write_answer
 from icap.protocol.buffer import ReceiveBuffer
 from icap.protocol.chunks import ChunkDecoder, encode_chunk, encode_last
-from icap.protocol.encapsulated import LEGAL_IN_REQUEST, Encapsulated, build_encapsulated, parse_encapsulated
+from icap.protocol.encapsulated import Encapsulated
 from icap.protocol.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError, TruncatedMessage
 from icap.protocol.events import (
-    REASONS,
     ConnectionClosed,
     Continue,
     Data,
@@ -21,13 +19,10 @@ from icap.protocol.events import (
     RequestEvent,
     Response,
 )
-from icap.protocol.headers import Headers
 from icap.protocol.limits import DEFAULT_LIMITS, Limits
+from icap.protocol.request_fields import request_fields
 from icap.protocol.sections import check_section_sizes, read_head, read_sections, skip_blank_lines
 from icap.protocol.whole import Whole, read_whole
-
-_REQUEST_LINE: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~]+) ICAP/([0-9]\.[0-9])")
-_DIGITS: Final = re.compile(r"[0-9]{1,9}")
 
 
 class Reading(Enum):
@@ -137,7 +132,7 @@ class ServerConnection:
 
     def _whole(self, data: bytes) -> Whole | None:
         try:
-            return read_whole(data, self._limits, _request_fields)
+            return read_whole(data, self._limits, request_fields)
         except RemoteProtocolError:
             return None  # the general parser refuses it, with all that follows from that
 
@@ -175,7 +170,7 @@ class ServerConnection:
         if head is None:
             return None
         start, headers = head
-        method, uri, self._encapsulated, preview = _request_fields(start, headers)
+        method, uri, self._encapsulated, preview = request_fields(start, headers)
         check_section_sizes(self._encapsulated, self._limits)
         self._close = "close" in headers.tokens("Connection")
         has_body = self._encapsulated.has_body
@@ -279,28 +274,10 @@ class ServerConnection:
         """Services that say the same again and again do it with the same object."""
         if self._said is not None and self._said[0] is response and not self.must_close:
             return self._said[1]
-        data = self._write(response)
+        method = self.request.method if self.request is not None else None
+        data = write_answer(response, method, close=self.must_close)
         self._said = (response, data) if not (self.must_close or response.body) else None
         return data
-
-    def _write(self, response: Response) -> bytes:
-        headers = response.headers
-        self._require("Encapsulated" not in headers, "Encapsulated is written by the core")
-        if self.must_close and "close" not in headers.tokens("Connection"):
-            headers = headers.plus(("Connection", "close"))
-        encapsulated = build_encapsulated(response.request_head, response.response_head, self._body_name(response))
-        reason = response.reason or REASONS.get(response.status, "Unknown")
-        head = f"ICAP/1.0 {response.status} {reason}\r\n{headers.serialise()}Encapsulated: {encapsulated}\r\n\r\n"
-        return b"".join((head.encode("latin-1"), response.request_head or b"", response.response_head or b""))
-
-    def _body_name(self, response: Response) -> str:
-        self._require(response.request_head is None or response.response_head is None, "two heads in one answer")
-        if not response.body:
-            return "null-body"
-        if self.request is not None and self.request.method == "OPTIONS":
-            return "opt-body"
-        self._require((response.request_head or response.response_head) is not None, "a body without a head")
-        return "req-body" if response.request_head is not None else "res-body"
 
     def _send_end(self, event: EndOfMessage) -> bytes:
         self._require(self.writing is Writing.BODY, "the end of an answer that has no body")
@@ -318,40 +295,3 @@ _READ: Final[dict[Reading, Callable[[ServerConnection], RequestEvent | None]]] =
     Reading.DONE: ServerConnection._read_nothing,
     Reading.ERROR: ServerConnection._read_nothing,
 }
-
-
-def _request_fields(start: str, headers: Headers) -> tuple[str, str, Encapsulated, int | None]:
-    method, uri = _request_line(start)
-    return method, uri, _encapsulated(method, headers), _preview(headers)
-
-
-@lru_cache(256)  # a client asks for few services; what is refused is not remembered
-def _request_line(line: str) -> tuple[str, str]:
-    match = _REQUEST_LINE.fullmatch(line)
-    if match is None:
-        raise RemoteProtocolError(f"not an ICAP request line: {line[:80]!r}")
-    method, uri, version = match.groups()
-    if version != "1.0":
-        raise RemoteProtocolError(f"ICAP/{version}", status=505)
-    if method not in LEGAL_IN_REQUEST:
-        raise RemoteProtocolError(f"method {method[:40]}", status=501)
-    return method, uri
-
-
-def _encapsulated(method: str, headers: Headers) -> Encapsulated:
-    text = headers.single("Encapsulated")
-    if text is not None:
-        return parse_encapsulated(text, LEGAL_IN_REQUEST[method])
-    if method != "OPTIONS":
-        raise RemoteProtocolError("no Encapsulated header")
-    return Encapsulated((("null-body", 0),))
-
-
-def _preview(headers: Headers) -> int | None:
-    text = headers.single("Preview")
-    if text is None:
-        return None
-    if not _DIGITS.fullmatch(text):
-        raise RemoteProtocolError(f"not a Preview: {text[:40]!r}")
-    # A preview of no body is complete with the header: squid sends Preview: 0 with null-body.
-    return int(text)

@@ -8,8 +8,8 @@ import pytest
 from appliance.config.exclusions import Learning
 from appliance.domain.exclusion import Kind, State
 from appliance.domain.learning import Key
-from appliance.storage import exclusions
-from appliance.storage.exclusions import REFUSALS_PER_CLIENT
+from appliance.storage import observations
+from appliance.storage.observations import REFUSALS_PER_CLIENT
 from tests.appliance.learning.scene import ALICE, APP, HOST, OTHER, RULES, THREE, scene
 
 
@@ -87,7 +87,7 @@ def test_d5_one_client_that_floods_alerts_earns_nothing(tmp_path: Path) -> None:
             assert place.see(*(place.refused("10.0.0.1") for _ in range(100))) == ()
             place.clock.advance(600)
         assert place.records == []
-        kept = place.store.evidence(next(iter(place.store.suspects(0))), 0).failures
+        kept = place.store.observations.evidence(next(iter(place.store.observations.suspects(0))), 0).failures
         assert kept == REFUSALS_PER_CLIENT, "and it fills no disk"
 
 
@@ -224,7 +224,7 @@ def test_d5_events_of_unknown_tenants_are_not_learned_from(tmp_path: Path) -> No
     with scene(tmp_path) as place:
         place.trusting(*THREE, tenant="gone")
         assert place.refuse(*THREE, tenant="gone") == ()
-        assert place.store.suspects(0) == []
+        assert place.store.observations.suspects(0) == []
 
 
 # -- the end of an exclusion
@@ -281,7 +281,7 @@ def test_d5_the_same_events_again_change_nothing(tmp_path: Path) -> None:
         place.see(*events)
         place.clock.advance(600)
         assert place.see(*events) == ()
-        assert place.store.evidence(place.store.suspects(0)[0], 0).failures == 3
+        assert place.store.observations.evidence(place.store.observations.suspects(0)[0], 0).failures == 3
 
 
 def test_d5_a_restart_looks_at_everything_once(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_observations_are_forgotten(tmp_path: Path) -> None:
         place.refuse(*THREE, rounds=1)
         place.clock.advance(31 * 86_400)
         place.learner.tick()
-        assert place.store.suspects(0) == []
+        assert place.store.observations.suspects(0) == []
         assert place.refuse(*THREE) == (), "nor is their trust remembered"
 
 
@@ -321,8 +321,8 @@ def test_d5_one_machine_with_addresses_of_many_kinds_is_one_client(tmp_path: Pat
 def test_d5_a_flood_of_one_tenant_or_client_pushes_out_nothing_of_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exclusions, "REFUSALS", 60)
-    monkeypatch.setattr(exclusions, "ACCEPTANCES", 60)
+    monkeypatch.setattr(observations, "REFUSALS", 60)
+    monkeypatch.setattr(observations, "ACCEPTANCES", 60)
     with scene(tmp_path) as place:
         place.trusting(*THREE)
         place.trusting(*THREE, tenant="b")
@@ -331,15 +331,15 @@ def test_d5_a_flood_of_one_tenant_or_client_pushes_out_nothing_of_others(
         for number in range(200):
             place.learner.observe([place.refused("10.0.9.9", f"h{number}.test"), place.accepted("10.0.9.9", f"g{number}.test")])
         place.store.prune(place.clock.now())
-        found = [place.store.evidence(Key(tenant, HOST, APP, Kind.PINNED), 0.0).clients for tenant in ("a", "b")]
+        found = [place.store.observations.evidence(Key(tenant, HOST, APP, Kind.PINNED), 0.0).clients for tenant in ("a", "b")]
         assert found == [THREE, THREE]
-        assert len(place.store.suspects(0.0)) <= 60
+        assert len(place.store.observations.suspects(0.0)) <= 60
 
 
 def test_d5_many_observations_are_pruned_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not only every ten minutes: within that time clients could fill the disk."""
     monkeypatch.setattr("appliance.learning.learner.PRUNE_ROWS", 100)
-    monkeypatch.setattr("appliance.storage.exclusions.REFUSALS", 50)
+    monkeypatch.setattr("appliance.storage.observations.REFUSALS", 50)
     with scene(tmp_path) as place:
         place.learner.tick()
 

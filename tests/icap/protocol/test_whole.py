@@ -142,9 +142,9 @@ def test_the_usual_shapes_take_the_short_way(sections: bytes, preview: bytes, bo
     assert isinstance(events[0], Request)
     assert events[1:] == after
     assert server._pending is None  # the general parser leaves its half-read request there
-    from icap.protocol.server import _request_fields
+    from icap.protocol.request_fields import request_fields
 
-    assert read_whole(wire, Limits(), _request_fields) is not None
+    assert read_whole(wire, Limits(), request_fields) is not None
 
 
 def test_icap_s05_the_rest_after_a_preview_that_came_in_one_read() -> None:
