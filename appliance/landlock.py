@@ -40,8 +40,10 @@ class _Beneath(ctypes.Structure):
     _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
 
 
-def close_files(secrets: Collection[Path]) -> None:
+def close_files(secrets: Collection[Path], read_again: Collection[Path] = ()) -> None:
     """Take the right to read these files from this process for good; they need not exist yet. Call it before there are threads.
+
+    ``read_again``: files that are read once more when somebody has put another in their place.
 
     Raises:
         NotClosed: the system does not have it or does not let us, or where the files are does not allow it.
@@ -50,6 +52,8 @@ def close_files(secrets: Collection[Path]) -> None:
     above = {folder for path in wanted for folder in path.parents}
     if _REPLACED in above:
         raise NotClosed(f"a key is under {_REPLACED}, where other files are replaced while we run")
+    if lost := [path for path in read_again if path.parent.resolve() in above]:
+        raise NotClosed(f"{lost[0]} is in a folder above the keys, and a new one in its place could not be read")
     if len(list(Path("/proc/self/task").iterdir())) != 1:
         raise NotClosed("there are threads already")
     libc = ctypes.CDLL(None, use_errno=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from appliance.app.keys import needs_signer
 from appliance.app.paths import StatePaths
 from appliance.config.root import AppConfig
+from appliance.config.scanners import HashScanner
 from appliance.landlock import NotClosed, close_files
 from certs.generations import KEY
 
@@ -20,10 +21,17 @@ def close_keys(config: AppConfig) -> str:
     if not inside:
         return "none in state_dir that the signer holds"
     try:
-        close_files(inside)
+        close_files(inside, list(_read_again(config)))
     except NotClosed as error:
         return f"this process could read them: {error}"
     return "out of reach"
+
+
+def _read_again(config: AppConfig) -> Iterator[Path]:
+    own = config.icap_server
+    for scanner in own.judges if own is not None and own.in_workers else ():
+        if isinstance(scanner, HashScanner):
+            yield from scanner.files
 
 
 def _held_by_signer(config: AppConfig) -> Iterator[Path]:

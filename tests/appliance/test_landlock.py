@@ -83,6 +83,12 @@ def test_tls_08_a_key_that_was_given_up_cannot_be_read_by_any_way(home: Path) ->
     assert not (home / "run/copy").exists() or (home / "run/copy").read_text() == ""
 
 
+def test_nothing_is_closed_where_a_file_that_is_read_again_would_be_lost(tmp_path: Path) -> None:
+    key = tmp_path / "state/ca/main/ca.key"
+    with pytest.raises(NotClosed, match=r"hashes\.txt is in a folder above the keys"):
+        close_files([key], [tmp_path / "lists/fine.txt", tmp_path / "hashes.txt"])
+
+
 def test_nothing_is_closed_where_other_files_are_replaced_all_the_time() -> None:
     with pytest.raises(NotClosed, match="/etc"):
         close_files([Path("/etc/arcus/state/ca/main/ca.key")])
