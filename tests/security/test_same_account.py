@@ -65,11 +65,9 @@ def _attack(config: AppConfig) -> None:
             told[name] = "done"
         except OSError as error:
             told[name] = error.strerror
-    signer = next(
-        path.name for path in Path("/proc").iterdir()
-        if path.name.isdigit() and b"appliance.child\\0signer\\0" in (path / "cmdline").read_bytes()
-        and (path / "status").read_text().partition("PPid:")[2].split()[0] == str(os.getppid())
-    )
+    parent = os.getppid()
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    signer = next(pid for pid in children if b"\\0signer\\0" in Path(f"/proc/{pid}/cmdline").read_bytes())
     tried("the key", (state / "ca/default/ca.key").read_bytes)
     tried("the key, moved", lambda: os.rename(state / "ca/default/ca.key", state / "run/key"))
     tried("the key of the forward-untrust CA", (state / "untrusted-ca/forward-untrust/ca.key").read_bytes)
