@@ -1,4 +1,4 @@
-"""SRV-07, C13: the rules in compose/nft while Arcus does not run. Without them in front, the same request passes."""
+"""SRV-07, C13: the rules in compose/nft, over both families of addresses, while Arcus runs and while it does not."""
 
 import subprocess
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e import netns
 from tests.e2e.netns import SERVER_IP, Gateway
-from tests.e2e.running import ROOT
+from tests.e2e.running import ROOT, base_config, running
 from tests.proxies import nginx
 
 WHY_NOT = netns.why_not()
@@ -64,3 +64,20 @@ def test_srv_07_what_arcus_does_not_take_is_refused_and_never_forwarded(net: Gat
     assert answered(net, host)
     net.nft((Path(ROOT) / "compose" / "nft" / f"{mode}.nft").read_text().replace('"lan0"', '"inside"'))
     assert not answered(net, host)
+
+
+@pytest.mark.parametrize("mode", ["redirect", "tproxy"])
+def test_srv_07_ipv6_is_inspected_where_arcus_listens_for_it(net: Gateway, tmp_path: Path, mode: str) -> None:
+    for command in (
+        ("rule", "add", "fwmark", "1", "lookup", "100"),
+        ("route", "replace", "local", "default", "dev", "lo", "table", "100"),
+    ):
+        _ip(net.gateway, "-6", *command)
+    net.nft((Path(ROOT) / "compose" / "nft" / f"{mode}.nft").read_text().replace('"lan0"', '"inside"'))
+    way = {"name": "direct", "type": "direct_fixed", "egress_network_filter": {"allow": ["fd72::/64"]}}
+    listener = {"name": "wire", "type": "tcp_tproxy", "mode": mode, "listen": {"address": "[::]:8081"}}
+    config = base_config(tmp_path / "state", escaper=[way], server=[listener])
+    with running(config, tmp_path, net.inside(net.gateway)) as arcus:
+        assert answered(net, "[fd72::2]")
+        event = arcus.event(destination_host="fd72::2")
+    assert (event["source_ip"], event["server"], event["reason"]) == ("fd71::2", "wire", "ok")
