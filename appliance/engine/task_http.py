@@ -68,10 +68,27 @@ class TaskStream(JudgingStream):
     def handle_event(self, event: events.Event) -> CommandGenerator[None]:
         """As in the base class, except that a hook that was over at once does not stop the stream: to be told so in an event
         of its own would cost a walk through the layers for each of the four hooks of a request."""
-        if self._paused:
-            yield from super().handle_event(event)
-            return
-        going_on = self._handle_event(event)
+        return super().handle_event(event) if self._paused else self._proceed(self._handle_event(event))
+
+    def behind(self, hook: commands.StartHook, going_on: CommandGenerator[None]) -> CommandGenerator[None]:
+        """Go on behind a hook that was run elsewhere, or runs still: the next command of ``going_on`` is the same one.
+
+        On the way there the stream sets once more what was set before the hook, which may have set something else since.
+        """
+        flow, data, response = self.flow, self.flow.request.data, self.flow.response
+        kept = flow.live, data.host, data.port, data.scheme, data.content, data.timestamp_end
+        ended = response.timestamp_end if response is not None else None
+        next(going_on)
+        flow.live, data.host, data.port, data.scheme, data.content, data.timestamp_end = kept
+        flow.response = response
+        if response is not None:
+            response.timestamp_end = ended
+        if not hook.blocking:
+            return self._proceed(going_on)
+        self._wait(hook, going_on)
+        return _nothing()
+
+    def _proceed(self, going_on: CommandGenerator[None]) -> CommandGenerator[None]:
         for command in going_on:
             if command.blocking is not True:
                 yield command
@@ -187,3 +204,7 @@ class TaskStream(JudgingStream):
             self.server_state = self.state_errored
         self.flow.live = False
         self.release()
+
+
+def _nothing() -> CommandGenerator[None]:
+    yield from ()

@@ -24,6 +24,7 @@ from appliance.engine import bad_certificate
 from appliance.engine.clienthello import Progress
 from appliance.engine.consistency import settle
 from appliance.engine.decision import decide_tls
+from appliance.engine.flat import FlatHttpLayer
 from appliance.engine.handler import Opening, TaskHandler
 from appliance.engine.handshake import handshakes
 from appliance.engine.inline_tls import ChooseHttp
@@ -32,7 +33,6 @@ from appliance.engine.recognise import classify, classify_plain
 from appliance.engine.replies import TLS_ACCESS_DENIED
 from appliance.engine.session import Session
 from appliance.engine.splice import relay
-from appliance.engine.task_http import TaskHttpLayer
 
 SILENT_WAIT = 3.0
 """Seconds to wait for a client that may be waiting for the server's greeting, where unknown protocols may pass."""
@@ -189,7 +189,7 @@ def _http(session: Session, mode: HTTPMode, target: Target | None = None) -> Ope
 
 
 def _http_layer(session: Session, ctx: Context, mode: HTTPMode) -> layer.Layer:
-    http = TaskHttpLayer(ctx, mode, session.config.limits, Observer(session))
+    http = FlatHttpLayer(ctx, mode, session.config.limits, Observer(session))
     if session.handler is not None:
         session.handler.streaming.backlog = http.client_backlog
         session.handler.streaming.stream_backlog = http.stream_backlog

@@ -127,6 +127,13 @@ class StrictHttp1Client(StrictHttp1):
             fields.append((b"Proxy-Authorization", parent.proxy_authorization.encode()))
         return request.data.scheme + b"://" + host + (b"" if path == b"*" else path)
 
+    def ask(self, stream_id: int, request: http.Request) -> bytes:
+        """A whole request without a body, to be sent while this side is idle. Raises BadMessage: then ``give_up`` follows."""
+        self.stream_id, self.request, self.reusable = stream_id, request, True
+        head = self._assemble(request, end_stream=True)
+        self.request_done = True
+        return head
+
     # -- responses
 
     def read_headers(self, event: events.Event) -> CommandGenerator[None]:
@@ -144,25 +151,30 @@ class StrictHttp1Client(StrictHttp1):
                 yield from self.fail(Reason.UPSTREAM_CLOSED, "closed before the response")
 
     def _read(self, data: bytes | bytearray) -> CommandGenerator[None]:
+        try:
+            parsed = self.parse(data)
+        except BadMessage as error:
+            yield from self.fail_with(error)
+            return
+        if parsed is not None:
+            yield from self.begin(*parsed)
+
+    def parse(self, data: bytes | bytearray) -> tuple[ResponseHead, bytes] | None:
+        """The head of the final response, and what came after it. None: it is not complete, and what there is of it is kept.
+        Raises BadMessage."""
         if self.inbox and data is not self.inbox:
             self.inbox += data
             data = self.inbox
         method = self.request.data.method if self.request is not None else b""
-        try:
-            head = parse_response_head(data, self.limits, method, self.scanned)
-            while head is not None and head.status < 200 and head.status != 101:
-                data = self._skip_informational(data, head)
-                head = parse_response_head(data, self.limits, method) if data else None
-            if head is not None:
-                self._check_upgrade(head)
-        except BadMessage as error:
-            yield from self.fail_with(error)
-            return
+        head = parse_response_head(data, self.limits, method, self.scanned)
+        while head is not None and head.status < 200 and head.status != 101:
+            data = self._skip_informational(data, head)
+            head = parse_response_head(data, self.limits, method) if data else None
         if head is None:
             self.keep_for_later(data)
-            return
-        rest = self.take_rest(data, head.size)
-        yield from self._begin(head, rest)
+            return None
+        self._check_upgrade(head)
+        return head, self.take_rest(data, head.size)
 
     def _skip_informational(self, data: bytes | bytearray, head: ResponseHead) -> bytes:
         self._informational += 1
@@ -175,7 +187,17 @@ class StrictHttp1Client(StrictHttp1):
         if head.status == 101 and not (head.websocket and self._websocket):
             raise BadMessage(Fault.GRAMMAR, "switched to a protocol that was not asked for")
 
-    def _begin(self, head: ResponseHead, rest: bytes) -> CommandGenerator[None]:
+    def begin(self, head: ResponseHead, rest: bytes) -> CommandGenerator[None]:
+        """Tell of a response, and of what has come of its body."""
+        response = self.accept(head)
+        empty = head.framing[0] is BodyKind.NONE
+        if empty:
+            self.inbox += rest
+        yield ReceiveHttp(ResponseHeaders(self.stream_id, response, empty))
+        yield from self.after_head(rest)
+
+    def accept(self, head: ResponseHead) -> http.Response:
+        """From now on this response is being read."""
         self._informational = 0
         self.reusable = self.reusable and head.keep_alive
         self.response = http.Response(
@@ -183,13 +205,13 @@ class StrictHttp1Client(StrictHttp1):
             None, None, time.time(), None,
         )  # fmt: skip
         self.start_body(head.framing)
-        empty = head.framing[0] is BodyKind.NONE
-        if empty:
-            self.inbox += rest
-        yield ReceiveHttp(ResponseHeaders(self.stream_id, self.response, empty))
+        return self.response
+
+    def after_head(self, rest: bytes) -> CommandGenerator[None]:
+        """What came with the head, unless the head's event has ended the exchange."""
         if self.state != self.read_body:
             return
-        if empty:
+        if self.body_reader.done:
             yield from self.finish_message()
         elif rest:
             yield from self.feed(rest)

@@ -84,11 +84,16 @@ class StrictHttpLayer(HttpLayer):
             yield from super()._handle_event(event)
 
     def event_to_child(self, child: Layer, event: events.Event) -> CommandGenerator[None]:
-        """The base class's routing, with the frequent ones first: this runs for every event of every flow.
+        """As in the base class."""
+        return self.carry_out(child, child.handle_event(event))
+
+    def carry_out(self, child: Layer, going_on: CommandGenerator[None]) -> CommandGenerator[None]:
+        """What ``child`` commands. The base class's routing, with the frequent ones first: this runs for every event of every
+        flow.
 
         A closed connection may be forgotten while its flow still sends; what it sends goes nowhere.
         """
-        for command in child.handle_event(event):
+        for command in going_on:
             if isinstance(command, ReceiveHttp):
                 inner = command.event
                 if isinstance(inner, RequestHeaders):
@@ -185,15 +190,13 @@ class StrictHttpLayer(HttpLayer):
         """Reuse a connection that can take the request now, or open one. The dialer decides the way, so ``via`` is not used."""
         if len(self.connections) > _PRUNE_ABOVE:
             self._prune()
-        if reuse:
-            for connection in self.connections:
-                if event.connection_spec_matches(connection) and connection is not self.context.client:
-                    if connection in self.waiting_for_establishment:
-                        self.waiting_for_establishment[connection].append(event)
-                        return
-                    if self._can_take(connection):
-                        yield from self._complete(event, connection, None)
-                        return
+        found = self.usable(event) if reuse else None
+        if found is not None and found in self.waiting_for_establishment:
+            self.waiting_for_establishment[found].append(event)
+            return
+        if found is not None:
+            yield from self._complete(event, found, None)
+            return
         given = self.context.server
         unused = given not in self.connections and event.connection_spec_matches(given)
         if unused and given.error:
@@ -207,6 +210,15 @@ class StrictHttpLayer(HttpLayer):
         """Whether a request may go out on a connection that its server is perhaps about to close."""
         stream = self.command_sources[event]
         return isinstance(stream, HttpStream) and is_repeatable(stream.flow.request)
+
+    def usable(self, wanted: GetHttpConnection) -> Connection | None:
+        """The first connection that fits: it can take the request now, or is being opened."""
+        for connection in self.connections:
+            if connection is self.context.client or not wanted.connection_spec_matches(connection):
+                continue
+            if connection in self.waiting_for_establishment or self._can_take(connection):
+                return connection
+        return None
 
     def _can_take(self, connection: Connection) -> bool:
         """HTTP/1 takes one request at a time; HTTP/2 takes them until it is told to go away."""

@@ -73,20 +73,30 @@ class StrictHttp1Server(StrictHttp1):
             yield from self.close()
 
     def _read(self, data: bytes | bytearray) -> CommandGenerator[None]:
-        if self.inbox and data is not self.inbox:
-            self.inbox += data
-            data = self.inbox
         try:
-            head = parse_request_head(data, self.limits, self._default_port, self.scanned)
-            if head is None:
-                self.keep_for_later(data)
-                return
-            request = self._request(head)
+            parsed = self.parse(data)
         except BadMessage as error:
             yield from self.fail_with(error)
             return
-        rest = self.take_rest(data, head.size)
-        yield from self._begin(head, request, rest)
+        if parsed is not None:
+            yield from self.begin(*parsed)
+
+    @property
+    def idle(self) -> bool:
+        """Waits for a request, or for the rest of its head."""
+        return self.state == self.read_headers
+
+    def parse(self, data: bytes | bytearray) -> tuple[RequestHead, http.Request, bytes] | None:
+        """The next request's head, the request, and what came after the head. None: the head is not complete, and what there
+        is of it is kept. Raises BadMessage."""
+        if self.inbox and data is not self.inbox:
+            self.inbox += data
+            data = self.inbox
+        head = parse_request_head(data, self.limits, self._default_port, self.scanned)
+        if head is None:
+            self.keep_for_later(data)
+            return None
+        return head, self._request(head), self.take_rest(data, head.size)
 
     def _request(self, head: RequestHead) -> http.Request:
         line, target = head.line, head.target
@@ -129,21 +139,32 @@ class StrictHttp1Server(StrictHttp1):
         text = str(Target(name, port))
         return (text.rpartition(":")[0] if port == self._default_port else text).encode()
 
-    def _begin(self, head: RequestHead, request: http.Request, rest: bytes) -> CommandGenerator[None]:
+    def begin(self, head: RequestHead, request: http.Request, rest: bytes) -> CommandGenerator[None]:
+        """Tell of a request, and of what has come of its body."""
+        self.accept(head, request)
+        empty = head.framing[0] is BodyKind.NONE
+        if empty:
+            self.inbox += rest
+        yield ReceiveHttp(RequestHeaders(self.stream_id, request, empty))
+        if empty:
+            yield from self.end_request()
+        elif rest and self.state == self.read_body:
+            yield from self.feed(rest)
+
+    def accept(self, head: RequestHead, request: http.Request) -> None:
+        """From now on this request is in progress."""
         self._head = head
         self.request = request
         self.reusable = head.keep_alive
-        empty = head.framing[0] is BodyKind.NONE
-        if empty:
+        if head.framing[0] is BodyKind.NONE:
             self.state = self.wait
-            self.inbox += rest
         else:
             self.start_body(head.framing)
-        yield ReceiveHttp(RequestHeaders(self.stream_id, request, empty))
-        if empty and self.state == self.wait:
+
+    def end_request(self) -> CommandGenerator[None]:
+        """Nothing follows its head, unless the head's event has ended the exchange."""
+        if self.state == self.wait:
             yield from self.finish_message()
-        elif rest and self.state == self.read_body:
-            yield from self.feed(rest)
 
     def finish_message(self) -> CommandGenerator[None]:
         # Before the event: it may complete the exchange.
@@ -198,13 +219,17 @@ class StrictHttp1Server(StrictHttp1):
             if status == 100 and self._head is not None and self._head.http11:
                 yield commands.SendData(self.conn, CONTINUE)
             return
-        self.response = response
         try:
-            head = self._assemble(response)
+            head = self.answer(response)
         except BadMessage as error:
-            yield from self._replace_response(error)
+            yield from self.replace_response(error)
             return
         yield from self.write_head(head, response.data.content)
+
+    def answer(self, response: http.Response) -> bytes:
+        """The head of a final response, which is in progress from now on. Raises BadMessage: ``replace_response`` follows."""
+        self.response = response
+        return self._assemble(response)
 
     def _assemble(self, response: http.Response) -> bytes:
         data = response.data
@@ -263,7 +288,7 @@ class StrictHttp1Server(StrictHttp1):
     def report_unwritable(self, detail: str) -> None:
         self.notices.violation(Reason.INTERNAL_ERROR, detail)
 
-    def _replace_response(self, error: BadMessage) -> CommandGenerator[None]:
+    def replace_response(self, error: BadMessage) -> CommandGenerator[None]:
         """The response cannot be written. Nothing has been sent: the client gets an error instead."""
         self.report_unwritable(error.detail)
         page = self.notices.error_response(500, describe(Reason.INTERNAL_ERROR, error.detail))
