@@ -36,6 +36,8 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timed = False
+        """A transaction is under way."""
         self._heard = False
         self._deadline = 0.0
         self._stall = 0.0
@@ -91,6 +93,7 @@ class Connection(asyncio.Protocol):
             self._error = error
             if self._transport is not None:
                 self._transport.abort()
+        self._forget_timer()
         if self.idle_since is not None:
             self.idle_since = None
             self._on_idle_loss(self)
@@ -118,13 +121,14 @@ class Connection(asyncio.Protocol):
         self._unsent = 0
         self._paused = None
         self._span = deadline - self._progress
-        self._timer = self._loop.call_at(self._next_check(self._progress, True), self._check_time)
+        self._timed = True
+        due = self._next_check(self._progress, True)
+        if self._timer is None or self._timer.when() > due:
+            self._look_at(due)
 
     def end(self) -> None:
         """Stop the clocks of the transaction."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timed = False  # the timer serves the next one as well: most transactions are over long before it is due
 
     def next_cycle(self) -> None:
         """Make ready for another transaction; only when ``reusable``."""
@@ -205,10 +209,22 @@ class Connection(asyncio.Protocol):
     def _pending_write(self) -> int:
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
+    def _look_at(self, due: float) -> None:
+        self._forget_timer()
+        self._timer = self._loop.call_at(due, self._check_time)
+
+    def _forget_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _check_time(self) -> None:
+        self._timer = None
+        if not self._timed:
+            return
         now = self._loop.time()
         if self._paused is not None:
-            self._timer = self._loop.call_at(now + min(self._stall, self._first_byte), self._check_time)
+            self._look_at(now + min(self._stall, self._first_byte))
             return
         unsent = self._pending_write()
         if unsent < self._unsent:
@@ -222,7 +238,7 @@ class Connection(asyncio.Protocol):
         elif not moving and now >= self._progress + self._first_byte:
             self._fail(ScanError(Reason.ICAP_TIMEOUT, f"no answer within {self._first_byte:g} s"))
         else:
-            self._timer = self._loop.call_at(self._next_check(now, moving), self._check_time)
+            self._look_at(self._next_check(now, moving))
 
     def _next_check(self, now: float, moving: bool) -> float:
         """Always later than ``now``: what is due now has been decided."""

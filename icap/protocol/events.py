@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from icap.protocol.headers import Headers
+from icap.protocol.headers import NO_FIELDS, Headers
 
 OPTIONS = "OPTIONS"
 REQMOD = "REQMOD"
@@ -91,7 +91,7 @@ class EndOfMessage:
 
     ieof: bool = False
     use_original_body: int | None = None
-    trailers: Headers = field(default_factory=Headers)
+    trailers: Headers = NO_FIELDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,9 @@ class Headers:
         return "".join(_line(name, value) for name, value in self.fields)
 
 
+NO_FIELDS: Final = Headers()
+
+
 @lru_cache(256)  # Connection and Allow hardly ever say anything new
 def _members(text: str) -> frozenset[str]:
     return frozenset([found for member in text.split(",") if (found := member.strip().lower())])

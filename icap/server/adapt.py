@@ -106,7 +106,7 @@ class EchoService:
             else:
                 ruling = self.without_body()
             exchange.account.scan, exchange.account.reason = ruling.scan, ruling.reason
-            if ruling.response.status == 204:
+            if ruling.response.status == 204 and not exchange.may_send_204:
                 await give_back(exchange, keep, ruling.response.headers)
             else:
                 await exchange.answer(ruling.response, ruling.page)

@@ -2,9 +2,15 @@
 
 import asyncio
 
+import pytest
+
 from appliance.domain.clock import ManualClock
+from appliance.domain.errors import ScanError
+from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome
 from icap.client import IcapService, Tuning
+from icap.client.connection import Connection
+from icap.protocol import Limits
 from tests.icap.client.messages import download, told
 from tests.icap.client.peer import NO_CONTENT, OPTIONS, Talk, scripted
 from tests.icap.client.test_service import answering
@@ -267,3 +273,28 @@ async def test_nothing_is_sent_after_close() -> None:
         await service.close()
         assert told(await service.adapt(download())) == (Outcome.ERROR, "icap_unreachable")
     assert len(peer.talks) == 1
+
+
+async def test_icp_10_each_transaction_of_a_connection_has_its_own_deadline() -> None:
+    connection, loop = Connection(Limits(), lambda _: None), asyncio.get_running_loop()
+    connection.begin(loop.time() + 0.01, stall=60)
+    connection.end()
+    await asyncio.sleep(0.02)  # nothing is under way, so nothing is late
+    connection.begin(loop.time() + 60, stall=60)
+    connection.end()
+    connection.begin(loop.time() + 0.01, stall=60)
+    with pytest.raises(ScanError) as raised:
+        await connection.event()
+    assert raised.value.reason is Reason.ICAP_TIMEOUT
+
+
+async def test_icp_10_a_timer_of_the_transaction_before_does_not_end_the_next() -> None:
+    connection, loop = Connection(Limits(), lambda _: None), asyncio.get_running_loop()
+    connection.begin(loop.time() + 0.01, stall=60)
+    connection.end()
+    connection.begin(loop.time() + 60, stall=60)
+    await asyncio.sleep(0.03)
+    assert not connection.reusable
+    connection.give_up(ScanError(Reason.CLIENT_CLOSED, "nothing else has ended it"))
+    with pytest.raises(ScanError, match="nothing else"):
+        await connection.event()
