@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from mitmproxy.http import HTTPFlow
 
 from addons.carry import Pages, is_ours, task_of
-from addons.coding import ask_for_whole, asks_for_part, narrow_accepted
+from addons.coding import asks_for_part, narrow_accepted
 from addons.icap_message import request_message, response_message
 from addons.messages import Means, judge_websocket
+from addons.parts import cut_held, take_range
 from addons.quarantining import Quarantine
 from addons.scan_route import choose, service_of
 from addons.scanning import (
@@ -26,7 +27,7 @@ from addons.scanning import (
     sampled,
 )
 from addons.settlement import Settlement
-from addons.streaming import inspected, plan
+from addons.streaming import Offer, inspected, plan
 from addons.streams import judge_units, judge_when_it_pauses, judged_by_unit
 from addons.trailers import settle_trailers
 from appliance.domain.ids import TenantId
@@ -39,7 +40,7 @@ from icap.client import Room, Service
 
 class Adapt:
     """``room``: what all bodies that wait for their scan may take; no tenant can take all of it from the others.
-    ``quarantine``: where infected ones go, if anywhere."""
+    ``quarantine``: where infected ones go, if anywhere. ``offer``: who gets a page instead of waiting."""
 
     def __init__(
         self,
@@ -48,10 +49,12 @@ class Adapt:
         count: Callable[[ScanVerdict], None],
         room: Room | None = None,
         quarantine: Quarantine | None = None,
+        offer: Offer | None = None,
     ) -> None:
         room = room if room is not None else Room()
         self._rooms = {tenant: room.part() if len(scanning) > 1 else room for tenant in scanning}
         self._scanning = scanning
+        self._offer = offer
         self._settlement = Settlement(page, count, quarantine)
 
     def requestheaders(self, flow: HTTPFlow) -> Awaitable[None] | None:
@@ -62,7 +65,7 @@ class Adapt:
             if scanning.auditor.content_codings.narrow:
                 narrow_accepted(flow.request.headers)
             if scanning.auditor.ranges == "whole":
-                ask_for_whole(flow.request.headers)
+                take_range(flow)
             elif scanning.auditor.ranges == "block" and asks_for_part(flow.request.headers):
                 self._settlement.stop(flow, notes, (Reason.NOT_SCANNABLE, "Range, a part of a resource"))
                 return None
@@ -165,7 +168,7 @@ class Adapt:
 
     def _plan(self, flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, service: Service, *, request: bool) -> None:
         room = self._rooms[notes.conn.tenant or TenantId("")]
-        plan(flow, notes, scanning, service, room, self._settlement.streamed, request=request)
+        plan(flow, notes, scanning, service, room, self._settlement.streamed, request=request, offer=self._offer)
 
     async def _reqmod(self, flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, service: Service) -> None:
         adapted = await service.adapt(request_message(flow, scanning))
@@ -177,3 +180,4 @@ class Adapt:
         adapted = await service.adapt(response_message(flow, flow.response, scanning))
         if not self._settlement.stopped(flow, notes, scanning, adapted):
             self._settlement.exchange(flow, notes, adapted)
+            cut_held(flow)

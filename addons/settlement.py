@@ -8,6 +8,7 @@ from mitmproxy.http import HTTPFlow, Request, Response
 from addons.carry import Pages, answer, mark_ours
 from addons.coding import DISGUISED, disguised
 from addons.icap_message import replace_request, to_response
+from addons.parts import Part, cut
 from addons.quarantining import Quarantine, note_packed, put_away, put_away_message
 from addons.scanning import Scanning, Stop, skip, write_down
 from addons.streaming import Streamed
@@ -101,8 +102,11 @@ class Settlement:
             self.exchange(flow, notes, adapted)
             streamed.fate = Fate.REPLACE
             streamed.replacement = adapted.body if isinstance(adapted.body, Body) else None
-        elif adapted.verdict.outcome is Outcome.BYPASSED:
-            streamed.skip(NotScanned.SCAN_FAILED)
+        else:
+            if adapted.verdict.outcome is Outcome.BYPASSED:
+                streamed.skip(NotScanned.SCAN_FAILED)
+            if streamed.whole and (part := cut(flow, streamed.body.size)):
+                streamed.fate, streamed.replacement = Fate.REPLACE, Part(streamed.body, *part)
 
     def _over(self, streamed: Streamed) -> None:
         """It went beyond a limit before there was a verdict."""

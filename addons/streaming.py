@@ -15,13 +15,15 @@ from appliance.domain.not_scanned import NotScanned
 from appliance.domain.notes import TaskNotes
 from appliance.domain.reason import Reason
 from appliance.domain.verdict import Outcome
-from appliance.engine.inspection import PLANS, Fate, Trickle
+from appliance.engine.inspection import PLANS, Fate, Trickle, Waiting
 from icap.client import Adapted, Body, Message, Room, Service
 
 _START = 4
 """Octets by which gzip is looked at."""
 INSPECTED = {True: "arcus.inspected.request", False: "arcus.inspected.response"}
 
+type Offer = Callable[["Streamed"], Waiting | None]
+"""The page that the client of a response may get while it is scanned, if any."""
 type Settle = Callable[["Streamed", Adapted | None], None]
 """Apply a verdict; None: there is none, because the body went beyond a limit (``Streamed.over``)."""
 
@@ -51,11 +53,12 @@ class Streamed:
         self.why = ""
         self.started = False
         self.replacement: Body | None = None
+        self.waiting: Waiting | None = None
         self.over: NotScanned | None = None
         self._service = service
         self._settle = settle
         self._decoder = decoder
-        self._judged = False
+        self.judged = False
         self._begun = False
         """Enough has come to see how it begins."""
         self._unscanned_from: tuple[NotScanned, int] | None = None
@@ -76,7 +79,9 @@ class Streamed:
     @property
     def trickle(self) -> Trickle | None:
         given = self.auditor.large_bodies.trickle
-        return None if given is None or self.request else Trickle(given.after, given.rate, given.withhold)
+        if given is None or self.request or self.waiting is not None:
+            return None
+        return Trickle(given.after, given.rate, given.withhold)
 
     # -- the engine's side -----------------------------------------------------------------------------------------
 
@@ -85,7 +90,7 @@ class Streamed:
         if body.ended or body.error is not None:
             return data
         left = self.auditor.max_scan_size - body.size
-        if self._judged or len(data) <= left:
+        if self.judged or len(data) <= left:
             return self._keep(data)
         if kept := self._keep(data[:left]):
             return kept + data[left:]
@@ -102,10 +107,10 @@ class Streamed:
         try:
             self.body.feed(data)
         except ScanError as error:
-            if not self._judged:
+            if not self.judged:
                 self._break(NotScanned.NO_ROOM, error.reason, error.detail)
             return data
-        if self._judged or self.over is not None:
+        if self.judged or self.over is not None:
             return b""
         if self._decoder is not None:
             self._show(self._decoder, data)
@@ -131,7 +136,7 @@ class Streamed:
         self.shown.abort(ScanError(reason, detail))
 
     def end(self) -> None:
-        if self._decoder is not None and self.over is None and not self._judged:
+        if self._decoder is not None and self.over is None and not self.judged:
             try:
                 self._decoder.end()
             except Undecodable as error:
@@ -141,7 +146,7 @@ class Streamed:
 
     async def judge(self) -> None:
         adapted = await self._service.adapt(self._message()) if self.shown.error is None else None
-        self._judged = True
+        self.judged = True
         found = adapted is not None and adapted.verdict.outcome is Outcome.BLOCKED
         self._settle(self, adapted if found or self.over is None else None)  # what was found counts, whatever came after it
 
@@ -201,11 +206,14 @@ class Streamed:
 class StreamPlan:
     """How one body is held, and inspected when it is too large for that (``engine.inspection.Plan``)."""
 
-    def __init__(self, above: int, room: Room, make: Callable[[Body], Streamed], *, at_once: bool) -> None:
+    def __init__(
+        self, above: int, room: Room, make: Callable[[Body], Streamed], *, at_once: bool, offer: Offer | None = None
+    ) -> None:
         self.above = above
         self.at_once = at_once
         self._room = room
         self._make = make
+        self._offer = offer
 
     def take(self, size: int) -> bool:
         return self._room.reserve(size)
@@ -215,12 +223,22 @@ class StreamPlan:
 
     def start(self) -> Streamed:
         streamed = self._make(Body(self._room))
+        if self._offer is not None and not streamed.request:
+            streamed.waiting = self._offer(streamed)
         streamed.flow.metadata[INSPECTED[streamed.request]] = True
         return streamed
 
 
 def plan(
-    flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, service: Service, room: Room, settle: Settle, *, request: bool
+    flow: HTTPFlow,
+    notes: TaskNotes,
+    scanning: Scanning,
+    service: Service,
+    room: Room,
+    settle: Settle,
+    *,
+    request: bool,
+    offer: Offer | None = None,
 ) -> None:
     """Leave a plan on the flow for the body whose head is here."""
     message = flow.request if request or flow.response is None else flow.response
@@ -233,7 +251,7 @@ def plan(
     def make(body: Body) -> Streamed:
         return Streamed(flow, notes, scanning, service, body, settle, request=request, decoder=undo)
 
-    flow.metadata[PLANS[request]] = StreamPlan(above, room, make, at_once=at_once)
+    flow.metadata[PLANS[request]] = StreamPlan(above, room, make, at_once=at_once, offer=offer)
 
 
 def _decoder(message: HttpMessage, auditor: Auditor) -> Decoder | None:

@@ -29,6 +29,11 @@ class StatePaths:
         return self.root / "keys" / "proceed"
 
     @property
+    def patience_key(self) -> Path:
+        """What the addresses of downloads are signed with."""
+        return self.root / "keys" / "patience"
+
+    @property
     def grants(self) -> Path:
         return self.root / "grants"
 

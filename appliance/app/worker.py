@@ -16,11 +16,13 @@ from addons.headers import Headers
 from addons.identify import Identify
 from addons.keeping import Keeping
 from addons.parent import Parent
+from addons.patience import Patience
 from addons.portal import Portal
 from addons.proceed import Proceed
 from addons.record import Record
 from addons.trusting import Trusting
 from addons.upstream_tls import UpstreamTls
+from addons.waiting import offers
 from appliance.app import rotation
 from appliance.app.beat import Heartbeat
 from appliance.app.client_certificates import presenting, sample
@@ -35,6 +37,7 @@ from appliance.app.listener_tls import listener_tls
 from appliance.app.memory import Memory
 from appliance.app.parts import departure, own_listeners, worker_count
 from appliance.app.paths import StatePaths
+from appliance.app.patience import Downloads
 from appliance.app.portal import site
 from appliance.app.publishing import Publisher, portal_route
 from appliance.app.quarantine import keeper
@@ -90,12 +93,14 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
     beat = Heartbeat(StatePaths(config.state_dir).run, f"worker-{index}", build.metrics, build.sample)
     build.leaves.start()
     await build.scanners.start()
+    build.downloads.start()
     beating: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     try:
         await stage.enter()
         beating = asyncio.create_task(beat.run(leave.handed_over))
         await worker.run(leave.begun, lambda: leave.left, lambda: leave.replaced)
     finally:
+        await build.downloads.close()
         # Before the health file goes: then the admin process makes its last pass, and leaves segments that are held.
         build.spool.close()
         beating.cancel()
@@ -142,6 +147,7 @@ class _Build:
         self.scanners = Scanners(config, self.lists, self.traffic.icap_event, place, self.verdicts)
         self.upstream = Upstream(config, rotation.own(leaves.authorities, beside), self.clock)
         self.quarantine = keeper(config, self.metrics)
+        self.downloads = Downloads(config, self.clock)
         self.grants = self.upstream.grants()
         self.warnings = self.upstream.warnings(self.grants)
         tenants = {TenantId(tenant.tenant_id): tenant for tenant in config.tenant}
@@ -207,7 +213,7 @@ class _Build:
         finish = Finish(self.recorder.record, both(self.traffic.task, trusting.task))
         engine = Engine(
             gate=self.gate,
-            hooks=HookTable(self._addons(Record(finish)), self._hook_budget()),
+            hooks=HookTable(self._addons(finish), self._hook_budget()),
             dial=self.ways.dial,
             ending=Ends(finish, self.pages, trusting),
             record=self._record,
@@ -228,7 +234,7 @@ class _Build:
             self.listeners.append(Listener(server, mine, reception.serve, self.traffic.refused(server.name)))
         return Worker(self.listeners, self.receptions, deadlines, self.idle_servers.close)
 
-    def _addons(self, record: Record) -> list[object]:
+    def _addons(self, finish: Finish) -> list[object]:
         tenants = {TenantId(t.tenant_id): t for t in self.config.tenant}
         http2 = frozenset(
             tenant for tenant, t in tenants.items() if (i := self.auditors[t.auditor].tls_interception) and i.http2
@@ -238,9 +244,17 @@ class _Build:
             Portal(self.site),
             Proceed(self.warnings, self.pages),
             Access(self.gate, self.pages),
+            Patience(self.downloads.desk, self.pages),
             Consistency(self.gate, self.ways.resolve, self.pages),
             Parent(self.pages),
-            Adapt(self.scanners.by_tenant, self.pages, self.traffic.scan, self.room, self.quarantine),
+            Adapt(
+                self.scanners.by_tenant,
+                self.pages,
+                self.traffic.scan,
+                self.room,
+                self.quarantine,
+                offers(self.downloads.desk, self.pages, finish.flow),
+            ),
             Headers(self._per_tenant(lambda auditor: auditor.alt_svc)),
             UpstreamTls(
                 self.trusts,
@@ -253,7 +267,7 @@ class _Build:
             self.sessions.resumption(self.traffic.session),
             self._forge(http2),
             Keeping(self.idle_servers.forget),
-            record,
+            Record(finish),
         ]
 
     def _forge(self, http2: frozenset[TenantId]) -> Forge:
@@ -289,6 +303,7 @@ class _Build:
             self.metrics.set("arcus_file_unreadable", name, value=int(bool(file.trouble)))
         self.sessions.sample(health)
         health.set("ca_keys", State.OK, self.keys)
+        self.downloads.sample(self.metrics)
         health.set("audit_spool", State.UNHEALTHY if full else State.OK, "full" if full else "")
         self.scanners.sample(health)
         self.verdicts.sample()

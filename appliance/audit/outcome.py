@@ -10,7 +10,9 @@ the client) or a ``response``.
 from appliance.domain.notes import TaskNotes
 from appliance.domain.reason import Reason, Source
 
-ORDINARY_ENDS = frozenset({Reason.OK, Reason.CLIENT_CLOSED, Reason.CLIENT_SILENT, Reason.IDLE_TIMEOUT})
+ORDINARY_ENDS = frozenset(
+    {Reason.OK, Reason.CLIENT_CLOSED, Reason.CLIENT_SILENT, Reason.DOWNLOAD_ABANDONED, Reason.IDLE_TIMEOUT}
+)
 """How connections end every day: no error."""
 
 _BLOCKED = frozenset({Reason.MALWARE_FOUND, Reason.ICAP_BLOCKED, Reason.TOO_MANY_CONNECTIONS})

@@ -53,9 +53,9 @@ class Auditor(Node):
     content_codings: ContentCodings = ContentCodings()
     """Bodies that are packed."""
     ranges: Literal["whole", "pass", "block"] = "whole"
-    """Range requests whose answers are scanned: ask for the whole instead, scan each piece alone (a signature that lies across
-    two pieces is then not found; recorded as ``part``), or refuse them. Except with ``pass``, a part that comes nevertheless is
-    blocked."""
+    """Range requests whose answers are scanned: ask for the whole and cut the part out of it, scan each piece alone (a
+    signature that lies across two pieces is then not found; recorded as ``part``), or refuse them. Except with ``pass``, a part
+    that comes nevertheless is blocked."""
     event_stream: Literal["scan", "block", "bypass"] = "scan"
     """Bodies without an end: text/event-stream, multipart/x-mixed-replace, lines of JSON, gRPC and Connect. ``scan`` gives each
     event, part, line or message to the service before it goes on; ``block`` refuses event streams and multipart, and holds the

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from appliance.config.patience import Patience
 from appliance.config.values import Node, Seconds, Size
 
 
@@ -39,6 +40,8 @@ class LargeBodies(Node):
     """Smaller ones are held in memory and scanned at once; larger ones go to the service as they come."""
     trickle: Trickle | None = None
     """Absent: a client gets nothing of a body before the verdict."""
+    patience: Patience | None = None
+    """A page with the progress for people who load a large file in a browser. Absent: they wait as all others do."""
 
 
 class ContentCodings(Node):

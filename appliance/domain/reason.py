@@ -51,6 +51,10 @@ class Reason(Enum):
         "client_stalled",
         _About(408, Source.CLIENT, "The client took nothing of the answer for too long."),
     )
+    DOWNLOAD_ABANDONED = (
+        "download_abandoned",
+        _About(499, Source.CLIENT, "Nobody waited for the download on its page, or nobody fetched it in time."),
+    )
     IDLE_TIMEOUT = "idle_timeout", _About(408, Source.CLIENT, "The connection was idle longer than the limit.")
     HANDSHAKE_TIMEOUT = "handshake_timeout", _About(408, Source.CLIENT, "The handshake did not finish within the time limit.")
     BAD_REQUEST = "bad_request", _About(400, Source.CLIENT, "The request does not follow the HTTP grammar.")
@@ -248,6 +252,14 @@ class Reason(Enum):
         _About(403, Source.POLICY, "Another site tried to press the warning page's button."),
     )
     PROCEED_FULL = "proceed_full", _About(503, Source.INTERNAL, "Too many warnings have been accepted. Try again later.")
+    DOWNLOAD_INVALID = (
+        "download_invalid",
+        _About(403, Source.POLICY, "The address of the download was not ours, was changed, or is too old."),
+    )
+    DOWNLOAD_FOREIGN = (
+        "download_foreign",
+        _About(403, Source.POLICY, "The download belongs to another client or user, or to another site."),
+    )
     POLICY_BLOCKED = "policy_blocked", _About(403, Source.POLICY, "A policy blocks this request.")
     POLICY_REDIRECTED = "policy_redirected", _About(302, Source.POLICY, "A policy redirects this request.")
     DECRYPT_BLOCKED = "decrypt_blocked", _About(403, Source.POLICY, "A decryption rule blocks this connection.")
@@ -307,6 +319,7 @@ class Reason(Enum):
         "signer_unavailable",
         _About(503, Source.INTERNAL, "The process that signs certificates does not answer in time."),
     )
+    DOWNLOAD_LOST = "download_lost", _About(503, Source.INTERNAL, "The worker that held the download does not answer.")
     SHUTTING_DOWN = "shutting_down", _About(503, Source.INTERNAL, "The appliance is shutting down.")
 
 

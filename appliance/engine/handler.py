@@ -26,7 +26,7 @@ from appliance.engine.hooks import HookTable, arguments
 from appliance.engine.http.layer import StrictHttpLayer
 from appliance.engine.idle_servers import IdleServers
 from appliance.engine.inline_tls import InlineTls
-from appliance.engine.inspection import Await, Awaited, Hold, Uploading
+from appliance.engine.inspection import Apart, Await, Awaited, Hold, Uploading
 from appliance.engine.keeping import Keeper
 from appliance.engine.options import LayerOptions
 from appliance.engine.output import Output
@@ -106,11 +106,22 @@ class TaskHandler(server.ConnectionHandler):
 
     async def run(self, opening: Opening) -> bool:
         """Serve the connection to its end. True: a CONNECT waits in the reader, and the stream is still open."""
+        try:
+            await self._with_client(opening)
+            if self.phases.parted:
+                self.stream.close()
+                await self.streaming.without_client(lambda: self._aborted)
+        finally:
+            self._finish()
+        return self.handed_over
+
+    async def _with_client(self, opening: Opening) -> None:
         task = asyncio.current_task()
         self.transports[self.client].handler = task
         try:
             if await opening(self):
                 await self.handle_connection(self.client)
+                await asyncio.sleep(0)  # takes the cancellation that closing the client from within has left behind
         except asyncio.CancelledError:
             # Also how the layers close the client ("closed by command"); a real cancellation ends the task just the same.
             if task is not None:
@@ -118,9 +129,6 @@ class TaskHandler(server.ConnectionHandler):
         except Exception:
             logger.exception("the handshakes failed; the connection is closed")
             self.abort(Reason.INTERNAL_ERROR, "handshakes")
-        finally:
-            self._finish()
-        return self.handed_over
 
     def begin(self, top: layer.Layer | InlineTls, server: Server | None = None) -> None:
         """From now on events go to ``top``; first what has come with the end of the handshakes, if there were any."""
@@ -175,6 +183,7 @@ class TaskHandler(server.ConnectionHandler):
         if self.reason is Reason.OK:
             self.reason, self.detail = reason, detail
         self._aborted = True
+        self.streaming.wake()
         self.stream.close()  # nothing is left to say: a client that broke a limit is not waited for
         io = self.transports.get(self.client)
         if io is not None and io.handler is not None:
@@ -193,7 +202,7 @@ class TaskHandler(server.ConnectionHandler):
 
     @property
     def idle(self) -> bool:
-        return not self.phases.live
+        return not self.phases.live and not self.phases.parted
 
     @property
     def idle_for(self) -> float:
@@ -419,6 +428,8 @@ class TaskHandler(server.ConnectionHandler):
             self.streaming.hold(command)
         elif isinstance(command, Uploading):
             self.phases.uploading(command.flow, over=command.over)
+        elif isinstance(command, Apart):
+            self.streaming.apart(command)
         else:
             self._out.reset(self.stream)
 

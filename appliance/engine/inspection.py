@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Protocol
 
 from mitmproxy.connection import Connection
-from mitmproxy.http import HTTPFlow
+from mitmproxy.http import HTTPFlow, Response
 from mitmproxy.proxy import commands, events
 
 from icap.client import Body
@@ -41,6 +41,23 @@ class Trickle:
     """The last bytes that have come stay back, whatever their time."""
 
 
+class Waiting(Protocol):
+    """What becomes of a body when its client gets a page in its place (``addons.waiting``)."""
+
+    after: float
+    """Seconds until then."""
+
+    def begin(self, cancel: Callable[[], None]) -> Response | None:
+        """The page for the client. ``cancel`` ends the scan and the server's transfer. None: this client waits as others do."""
+
+    def arriving(self) -> Awaitable[None]:
+        """Wait until a judged body has come, or will not."""
+
+    def concluded(self, *, whole: bool, why: str) -> None:
+        """Once, after ``begin``. ``whole``: every octet has come and is held. Whether there is a verdict, only the inspection
+        knows: one that was cancelled has none. ``why``: what the server's transfer ended with, if it is not whole."""
+
+
 class Inspection(Protocol):
     """One body. ``started``: the engine says that some of the message has gone out. ``why``: words for the flow's error."""
 
@@ -52,6 +69,8 @@ class Inspection(Protocol):
     started: bool
     replacement: Body | None
     trickle: Trickle | None
+    waiting: Waiting | None
+    """Of a response whose client may get a page instead of waiting."""
 
     def feed(self, data: bytes) -> bytes:
         """Take what arrived. What is returned was not taken, and nothing will be after it: it waits for the verdict."""
@@ -122,6 +141,14 @@ class Hold(commands.Command):
 
 class Reset(commands.Command):
     """Break the client's connection off with a reset: what has arrived there must not pass for a whole message."""
+
+
+class Apart(commands.Command):
+    """The response of ``flow`` goes on without its client, who was answered; ``over``: it does no longer."""
+
+    def __init__(self, flow: HTTPFlow, *, over: bool) -> None:
+        self.flow = flow
+        self.over = over
 
 
 class Uploading(commands.Command):

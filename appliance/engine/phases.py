@@ -43,6 +43,8 @@ class Phases:
         self.busy: Callable[[], bool] = never
         """Whether something of ours works on a flow while its peers have nothing to do."""
         self.live: dict[str, HTTPFlow] = {}
+        self.parted: set[str] = set()
+        """Flows whose client has been answered, while their bodies go on (``engine.apart``). They watch over themselves."""
 
     @property
     def between_requests(self) -> bool:
@@ -112,6 +114,15 @@ class Phases:
             if flow.response is None:
                 self._waiting[flow.id] = self._time()
 
+    def apart(self, flow: HTTPFlow, *, over: bool) -> None:
+        """A flow goes on without its client, or does no longer."""
+        if over:
+            self.parted.discard(flow.id)
+            self._idle_since = self._time()
+        else:
+            self.parted.add(flow.id)
+            self._end(flow)
+
     @property
     def patience(self) -> float:
         """Seconds that a peer may take nothing of a body."""
@@ -133,7 +144,7 @@ class Phases:
             if now - self._header_started > limits.header:
                 handler.abort(Reason.HEADER_TIMEOUT)
         elif not self.live:
-            if now - self._idle_since > limits.client_idle:
+            if now - self._idle_since > limits.client_idle and not self.parted:
                 handler.abort(Reason.IDLE_TIMEOUT)
         elif self.hooks_running == 0 and not self.busy():
             self._check_live(now, handler)

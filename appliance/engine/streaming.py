@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 
 from mitmproxy.connection import Connection
 
-from appliance.engine.inspection import Await, Hold, Outlet, Reset, Uploading
+from appliance.engine.inspection import Apart, Await, Hold, Outlet, Reset, Uploading
 from appliance.engine.phases import Phases
 
 WRITE_HIGH = 262_144
 """Bytes waiting in a write buffer above which reading of the other side pauses."""
 
-STREAMING = (Await, Hold, Uploading, Reset)
+STREAMING = (Await, Hold, Uploading, Reset, Apart)
 """The commands of ``engine.inspection``."""
 
 
@@ -30,6 +30,7 @@ class Streaming:
         self._awaits: set[Await] = set()
         self._holds: dict[Connection, Callable[[], Awaitable[object]]] = {}
         self._moved = asyncio.Event()
+        self._apart_over = asyncio.Event()
         phases.busy = self._busy
 
     def moved(self) -> None:
@@ -74,5 +75,25 @@ class Streaming:
         finally:
             self._awaits.discard(command)
 
+    def apart(self, command: Apart) -> None:
+        self._phases.apart(command.flow, over=command.over)
+        self._apart_over.set()
+
+    async def without_client(self, over: Callable[[], bool]) -> None:
+        """The client is gone: wait until what goes on without it has ended, or ``over`` says that everything has."""
+        while self._phases.parted and not over():
+            self.backlog = _nothing_waits  # nobody is there to take what it has not taken
+            self.moved()
+            self._apart_over.clear()
+            await self._apart_over.wait()
+
+    def wake(self) -> None:
+        """Have ``without_client`` look again."""
+        self._apart_over.set()
+
     def _busy(self) -> bool:
         return any(command.busy() for command in self._awaits)
+
+
+def _nothing_waits() -> int:
+    return 0

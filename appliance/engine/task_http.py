@@ -20,9 +20,9 @@ from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
 from appliance.domain.notes import ConnNotes
 from appliance.domain.reason import Reason
+from appliance.engine.apart import ApartStream
 from appliance.engine.http.kept1 import ClosedUnanswered
 from appliance.engine.http.layer import StrictHttpLayer
-from appliance.engine.judging import JudgingStream
 from appliance.engine.messages import JUDGES
 from appliance.engine.server_connection import party_of
 from appliance.engine.websocket import WebSocketRelay
@@ -62,7 +62,7 @@ class TaskHttpLayer(StrictHttpLayer):
         yield from super().register_connection(command)
 
 
-class TaskStream(JudgingStream):
+class TaskStream(ApartStream):
     """One request and its response."""
 
     def handle_event(self, event: events.Event) -> CommandGenerator[None]:

@@ -155,6 +155,7 @@ ICAP = (
     Spec("arcus_verdict_cache_entries", _G, (), "Verdicts kept in memory."),
     Spec("arcus_icap_not_scanned_total", _C, ("why",), "Bodies passed without a scan, on purpose."),
     Spec("arcus_bodies_held_bytes", _G, ("where",), "Body bytes that wait for a scan or for who takes them: memory, disk."),
+    Spec("arcus_downloads_held", _G, ("state",), "Downloads that wait on a page (`patience`): receiving, scanning, ready."),
     Spec("arcus_bodies_spilled_total", _C, (), "Bodies that went to disk."),
     Spec("arcus_bodies_refused_total", _C, (), "Bodies that found no room in memory or on disk."),
     Spec(

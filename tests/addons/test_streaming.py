@@ -296,3 +296,27 @@ async def test_what_was_found_counts_although_the_body_broke_a_limit_just_then(o
     notes = made.metadata["arcus.task"]
     assert (streamed.fate, notes.reason, is_ours(made)) == (Fate.REPLACE, Reason.MALWARE_FOUND, True)
     assert not notes.not_scanned
+
+
+async def test_c7_of_a_large_body_the_client_gets_the_part_that_it_asked_for() -> None:
+    """Cut out of the whole that was scanned."""
+    place = Place(service := Reading(), max_scan_size=100, large_bodies={"above": 10})  # type: ignore[arg-type]
+    made = flow()
+    task(made)
+    made.request.headers["range"] = "bytes=10-19"
+    place.adapt.requestheaders(made)
+    assert "range" not in made.request.headers
+    answered(made, body=b"")
+    assert made.response is not None
+    made.response.headers.pop("content-length", None)
+    place.adapt.responseheaders(made)
+    streamed = started(made)
+    streamed.feed(bytes(range(50)))
+    streamed.end()
+    await streamed.judge()
+    assert (streamed.fate, service.read) == (Fate.REPLACE, bytes(range(50)))
+    assert streamed.replacement is not None
+    assert [piece async for piece in streamed.replacement.pieces()] == [bytes(range(10, 20))]
+    assert (made.response.status_code, made.response.headers["content-range"]) == (206, "bytes 10-19/50")
+    assert made.response.headers["content-length"] == "10"
+    streamed.close()

@@ -102,6 +102,10 @@ class Browser:
         path.write_bytes(base64.b64decode(data))
         return path
 
+    def save_to(self, folder: Path) -> None:
+        """Downloads are saved there under their own names."""
+        self._call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
     def emulate(self, *, dark: bool = False, width: int = 1100, height: int = 900) -> None:
         """The look of another device."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}

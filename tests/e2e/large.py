@@ -38,7 +38,8 @@ class Transfer:
 @dataclass
 class BigOrigin:
     """``/gen?size=N``: so many bytes. ``chunked``: without a length. ``at=M``: with the virus at that offset. ``stop=M``:
-    the connection ends there. ``hold=M``: stands still there until ``go`` is set. ``packed``: with Brotli.
+    the connection ends there. ``hold=M``: stands still there until ``go`` is set. ``packed``: with Brotli. ``named=NAME``: with
+    a Content-Disposition and a cookie.
     POST: takes what comes."""
 
     port: int = 0
@@ -140,6 +141,8 @@ def _give(origin: BigOrigin, sock: socket.socket, transfer: Transfer) -> bool:
         _give_packed(sock, piece(0, size, at))
         return True
     framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
+    if "named" in query:
+        framing += f'\r\nContent-Disposition: inline; filename="{query["named"]}"\r\nSet-Cookie: session=secret'
     sock.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n{framing}\r\n\r\n".encode())
     while transfer.sent < size:
         if 0 <= hold <= transfer.sent:

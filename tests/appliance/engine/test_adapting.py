@@ -9,7 +9,7 @@ from mitmproxy.http import HTTPFlow, Response
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import HTTPMode
 
-from appliance.engine.inspection import PLANS, Await, Awaited, Fate, Hold, Reset, Trickle, Uploading
+from appliance.engine.inspection import PLANS, Await, Awaited, Fate, Hold, Reset, Trickle, Uploading, Waiting
 from appliance.engine.task_http import TaskHttpLayer
 from icap.client import Body
 from tests.engine_driver import Driver
@@ -30,6 +30,7 @@ class Judge:
         self.started = False
         self.replacement: Body | None = None
         self.trickle: Trickle | None = None
+        self.waiting: Waiting | None = None
         self.size = 0
         self.closed = False
         self._verdict, self._page = fate, page
