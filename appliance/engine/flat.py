@@ -34,7 +34,7 @@ from appliance.engine.http.client1 import StrictHttp1Client
 from appliance.engine.http.faults import BadMessage
 from appliance.engine.http.framing import BodyKind
 from appliance.engine.http.head import ResponseHead
-from appliance.engine.http.kept1 import is_kept
+from appliance.engine.http.kept1 import may_begin
 from appliance.engine.http.server1 import StrictHttp1Server
 from appliance.engine.inspection import PLANS
 from appliance.engine.task_http import TaskHttpLayer, TaskStream
@@ -144,11 +144,11 @@ class FlatHttpLayer(TaskHttpLayer):
         )
         found = self.usable(wanted)
         unused = found is None and given not in self.connections and wanted.connection_spec_matches(given)
-        if unused and given.connected and not given.error and given.alpn != b"h2" and not is_kept(given):
+        if unused and given.connected and not given.error and given.alpn != b"h2" and may_begin(given, request):
             self.connections[given] = self.upstream_side(self.context.fork())
             found = given
         side = self.connections[found] if found is not None and found not in self.waiting_for_establishment else None
-        return side if isinstance(side, StrictHttp1Client) and not is_kept(side.conn) else None
+        return side if isinstance(side, StrictHttp1Client) else None
 
     def _ask(self, exchange: Exchange) -> CommandGenerator[None]:
         flow, upstream = exchange.flow, exchange.upstream

@@ -73,6 +73,13 @@ def _socks(users: dict[str, str], hosts: dict[str, str]) -> Iterator[SocksParent
         loop.close()
 
 
+def _anew(trusted: origins.Authority) -> dict[str, Any]:
+    """Each request by a way of its own: a parent logs a tunnel when it ends."""
+    auditor: dict[str, Any] = origins.trusting(trusted)
+    auditor["tls_interception"]["kept_connections"] = {"enabled": False}
+    return auditor
+
+
 def _config(
     directory: Path, trusted: origins.Authority, other: origins.Authority, parent: Peer, socks: SocksParent
 ) -> dict[str, Any]:
@@ -96,7 +103,7 @@ def _config(
     router = {"name": "router", "type": "route_upstream", "rules": rules, "fallback_next": "nowhere"}
     return base_config(
         directory / "state",
-        auditor=[origins.trusting(trusted)],
+        auditor=[_anew(trusted)],
         resolver=[{"name": "local", "type": "system", "hosts": {"addresses.test": ["127.0.0.1"]}}],
         escaper=[router, *escapers],
         tenant=[{"tenant_id": "default", "ca": "default", "auditor": "inspect", "escaper": "router"}],

@@ -11,8 +11,8 @@ from mitmproxy import http
 from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.proxy import events
 from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
-from mitmproxy.proxy.layers.http._events import ErrorCode, RequestHeaders, ResponseProtocolError
+from mitmproxy.proxy.layers.http._base import ReceiveHttp
+from mitmproxy.proxy.layers.http._events import ErrorCode, ResponseProtocolError
 
 from appliance.domain.reason import Reason
 from appliance.engine.http.client1 import StrictHttp1Client
@@ -30,26 +30,26 @@ class ClosedUnanswered(ResponseProtocolError):
 class KeptHttp1Client(StrictHttp1Client):
     """From the second exchange on it is as any other."""
 
-    _unanswered = False
-    _told: Callable[[], None]
+    _told: Callable[[], None] | None = None
 
-    def send(self, event: HttpEvent) -> CommandGenerator[None]:
-        if is_kept(self.conn) and isinstance(event, RequestHeaders):
-            self._unanswered = True
-            self._told = self.conn.arcus_kept  # type: ignore[attr-defined]
-            self.conn.arcus_kept = None  # type: ignore[attr-defined]
-        return super().send(event)
+    def _assemble(self, request: http.Request, end_stream: bool) -> bytes:
+        self._told = getattr(self.conn, "arcus_kept", None) if is_repeatable(request) else None
+        self.conn.arcus_kept = None  # type: ignore[attr-defined]
+        return super()._assemble(request, end_stream)
 
     def read_headers(self, event: events.Event) -> CommandGenerator[None]:
-        # Half closed: the server's doing. What we have closed ourselves, for a limit of ours, is not tried again.
-        closed = isinstance(event, events.ConnectionClosed) and self.conn.state is ConnectionState.CAN_WRITE
-        if self._unanswered and self.request is not None and closed:
-            return self._closed_unanswered()
-        self._unanswered = False
+        if self._told is not None and isinstance(event, events.ConnectionClosed) and self._is_unanswered():
+            return self._closed_unanswered(self._told)
         return super().read_headers(event)
 
-    def _closed_unanswered(self) -> CommandGenerator[None]:
-        self._told()
+    def _is_unanswered(self) -> bool:
+        """Asked, and closed without an octet. Half closed: by the server. What we closed ourselves, for a limit of ours, is not
+        tried again."""
+        answered = self.inbox or self.response is not None or self._informational
+        return self.request is not None and not answered and self.conn.state is ConnectionState.CAN_WRITE
+
+    def _closed_unanswered(self, told: Callable[[], None]) -> CommandGenerator[None]:
+        told()
         yield from self.close()
         message = describe(Reason.UPSTREAM_CLOSED, "closed before the response")
         yield ReceiveHttp(ClosedUnanswered(self.stream_id, message, ErrorCode.GENERIC_SERVER_ERROR))
@@ -58,6 +58,11 @@ class KeptHttp1Client(StrictHttp1Client):
 def is_kept(server: Connection) -> bool:
     """Whether it was taken from the idle ones, and has carried nothing since."""
     return getattr(server, "arcus_kept", None) is not None
+
+
+def may_begin(server: Connection, request: http.Request) -> bool:
+    """Whether this may be the first request on a connection that is at hand."""
+    return not is_kept(server) or is_repeatable(request)
 
 
 def is_repeatable(request: http.Request) -> bool:

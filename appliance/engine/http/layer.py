@@ -25,7 +25,7 @@ from appliance.engine.context import TaskServer
 from appliance.engine.http.client1 import StrictHttp1Client
 from appliance.engine.http.client2 import StrictHttp2Client
 from appliance.engine.http.h2meter import Clock
-from appliance.engine.http.kept1 import KeptHttp1Client, is_kept, is_repeatable
+from appliance.engine.http.kept1 import KeptHttp1Client, is_kept, may_begin
 from appliance.engine.http.observer import Notices, Observer
 from appliance.engine.http.server1 import StrictHttp1Server
 from appliance.engine.http.server2 import StrictHttp2Server
@@ -201,15 +201,15 @@ class StrictHttpLayer(HttpLayer):
         unused = given not in self.connections and event.connection_spec_matches(given)
         if unused and given.error:
             yield from self._complete(event, None, given.error)
-        elif unused and given.connected and (not is_kept(given) or self._repeatable(event)):
+        elif unused and given.connected and self._may_begin(given, event):
             yield from self._use(event, given)
         else:
             yield from self._open(event)
 
-    def _repeatable(self, event: GetHttpConnection) -> bool:
-        """Whether a request may go out on a connection that its server is perhaps about to close."""
+    def _may_begin(self, given: Server, event: GetHttpConnection) -> bool:
+        """Whether this request may go out on a connection that its server is perhaps about to close."""
         stream = self.command_sources[event]
-        return isinstance(stream, HttpStream) and is_repeatable(stream.flow.request)
+        return not isinstance(stream, HttpStream) or may_begin(given, stream.flow.request)
 
     def usable(self, wanted: GetHttpConnection) -> Connection | None:
         """The first connection that fits: it can take the request now, or is being opened."""

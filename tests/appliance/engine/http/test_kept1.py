@@ -6,6 +6,7 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import events
 from mitmproxy.proxy.layers.http import HTTPMode
 
+import appliance.engine.tunnel  # noqa: F401 - whatever layer it uses is known then
 from appliance.domain.reason import Reason
 from appliance.engine.http.kept1 import is_kept, is_repeatable
 from appliance.engine.task_http import TaskHttpLayer
@@ -14,6 +15,10 @@ from tests.engine_driver import Driver
 GET = b"GET /x HTTP/1.1\r\nHost: example.com\r\n\r\n"
 POST = b"POST /x HTTP/1.1\r\nHost: example.com\r\nContent-Length: 1\r\n\r\nx"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+LAYERS = (TaskHttpLayer, *TaskHttpLayer.__subclasses__())
+"""Also what goes a shorter way with the frequent case: nothing of this may be lost there."""
 
 
 class Kept(Driver):
@@ -32,6 +37,11 @@ class Kept(Driver):
     def _open(self, command: object) -> None:
         command.connection.timestamp_tls_setup = 1.0  # type: ignore[attr-defined]
         super()._open(command)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True, params=LAYERS, ids=lambda layer: layer.__name__)
+def each_layer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Kept, "layer_type", request.param)
 
 
 @pytest.fixture(autouse=True)
