@@ -30,20 +30,47 @@ _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 def to_event(notes: TaskNotes, masker: Masker) -> Event:
     """The event of a finished task. Times are seconds since the epoch, durations milliseconds, sizes bytes."""
-    return task_parts(notes, masker) | shared_parts(notes.conn)
+    return task_parts(notes, masker) | course_parts(notes) | tls_parts(notes.conn)
 
 
 def task_parts(notes: TaskNotes, masker: Masker) -> Event:
-    """All of the event but what ``shared_parts`` gives."""
+    """All of the event but what ``course_parts`` and ``tls_parts`` give. Fields that are mostly empty are asked for one by one:
+    this is made for each request."""
     event = _always(notes, masker)
-    _add(event, _message(notes, masker))
-    _add(event, _outcome(notes))
-    _add(event, _connection(notes.conn))
-    _add(event, _way(notes))
+    _message(event, notes, masker)
+    _outcome(event, notes)
+    _connection(event, notes.conn)
+    _way(event, notes)
     return event
 
 
-def shared_parts(conn: ConnNotes) -> Event:
+def course_parts(notes: TaskNotes) -> Event:
+    """How the client came, and what was decided: the same for most tasks of a client."""
+    conn = notes.conn
+    event: Event = {
+        "user_group": conn.user.group if conn.user else "",
+        "tenant_method": conn.tenant_method,
+        "tenant_detail": printable(conn.tenant_detail, LINE),
+        "listen_ip": conn.client.listen_ip,
+        "listen_port": conn.client.listen_port,
+        "protocol": conn.protocol,
+        "tunnel": str(conn.tunnel) if conn.tunnel else "",
+        "original_dst": printable(conn.original_dst, WORD),
+        "would": [printable(text, LINE) for text in _would(notes)[:LIST]],
+    }
+    if decision := notes.decision or conn.tunnel_decision:
+        event["decision"] = decision.action.value
+        event["level"] = decision.level
+        event["policies"] = [printable(name, LINE) for name in decision.applied[:LIST]]
+    if conn.tls_decision:
+        event["decrypt"] = conn.tls_decision.action.value
+        event["decrypt_rule"] = printable(conn.tls_decision.rule, LINE)
+        event["decrypt_text"] = printable(conn.tls_decision.text, LINE)
+        event["staged"] = [printable(text, LINE) for text in conn.tls_decision.staged[:LIST]]
+    return _filled(event)
+
+
+def tls_parts(conn: ConnNotes) -> Event:
     """The TLS of the client connection: the same for all its tasks."""
     parts: Event = {}
     if conn.hello:
@@ -54,13 +81,7 @@ def shared_parts(conn: ConnNotes) -> Event:
         parts["survey"] = _survey(conn.upstream)
     if conn.server_tls:
         parts["server_tls"] = _tls(conn.server_tls)
-    return {name: part for name, part in parts.items() if part}
-
-
-def _add(event: Event, values: Event) -> None:
-    for name, value in values.items():
-        if value:
-            event[name] = value
+    return _filled(parts)
 
 
 def _always(notes: TaskNotes, masker: Masker) -> Event:
@@ -120,41 +141,35 @@ def _rule(notes: TaskNotes) -> str:
     return decision.rule if decision else ""
 
 
-def _message(notes: TaskNotes, masker: Masker) -> Event:
-    return {
-        "scheme": notes.scheme,
-        "http_version": printable(notes.http_version, 16),
-        "referer": masker.url(notes.referer, 2048) if notes.referer else "",
-        "request_type": printable(notes.request_type, WORD),
-        "response_type": printable(notes.response_type, WORD),
-        "upstream_status": notes.upstream_status,
-        "websocket_frames": list(notes.websocket_frames) if any(notes.websocket_frames) else None,
-    }
+def _message(event: Event, notes: TaskNotes, masker: Masker) -> None:
+    if notes.scheme:
+        event["scheme"] = notes.scheme
+    if notes.http_version:
+        event["http_version"] = printable(notes.http_version, 16)
+    if notes.referer and (referer := masker.url(notes.referer, 2048)):
+        event["referer"] = referer
+    if notes.request_type:
+        event["request_type"] = printable(notes.request_type, WORD)
+    if notes.response_type:
+        event["response_type"] = printable(notes.response_type, WORD)
+    if notes.upstream_status:
+        event["upstream_status"] = notes.upstream_status
+    if any(notes.websocket_frames):
+        event["websocket_frames"] = list(notes.websocket_frames)
 
 
-def _outcome(notes: TaskNotes) -> Event:
-    conn = notes.conn
-    decision = notes.decision or conn.tunnel_decision
-    event: Event = {
-        "reason_source": notes.reason.source.value,
-        "detail": printable(notes.detail, LINE),
-        "signature": next((printable(scan.signature, LINE) for scan in notes.scans if scan.signature), ""),
-    }
-    if decision:
-        event["decision"] = decision.action.value
-        event["level"] = decision.level
-        event["policies"] = [printable(name, LINE) for name in decision.applied[:LIST]]
-    if conn.tls_decision:
-        event["decrypt"] = conn.tls_decision.action.value
-        event["decrypt_rule"] = printable(conn.tls_decision.rule, LINE)
-        event["decrypt_text"] = printable(conn.tls_decision.text, LINE)
-        event["staged"] = [printable(text, LINE) for text in conn.tls_decision.staged[:LIST]]
-    event["tls_ech"] = ech_of(notes)
+def _outcome(event: Event, notes: TaskNotes) -> None:
+    event["reason_source"] = notes.reason.source._value_
+    if notes.detail:
+        event["detail"] = printable(notes.detail, LINE)
+    if notes.scans and (signature := next((scan.signature for scan in notes.scans if scan.signature), "")):
+        event["signature"] = printable(signature, LINE)
+    if ech := ech_of(notes):
+        event["tls_ech"] = ech
     if (failed := failure_of(notes)) is not None:
         event["tls_failure"], event["tls_failure_side"] = failed.category.value, failed.side
-    event["mismatches"] = [printable(text, LINE) for text in (*conn.mismatches, *notes.mismatches)[:LIST]]
-    event["would"] = [printable(text, LINE) for text in _would(notes)[:LIST]]
-    return event
+    if notes.mismatches or notes.conn.mismatches:
+        event["mismatches"] = [printable(text, LINE) for text in (*notes.conn.mismatches, *notes.mismatches)[:LIST]]
 
 
 def _would(notes: TaskNotes) -> list[str]:
@@ -164,38 +179,40 @@ def _would(notes: TaskNotes) -> list[str]:
     return [*found, *(f"decrypt {text}" for text in tls.would)] if tls else found
 
 
-def _connection(conn: ConnNotes) -> Event:
-    client = conn.client
-    return {
-        "user_group": conn.user.group if conn.user else "",
-        "tenant_method": conn.tenant_method,
-        "tenant_detail": printable(conn.tenant_detail, LINE),
-        "listen_ip": client.listen_ip,
-        "listen_port": client.listen_port,
-        "protocol": conn.protocol,
-        "tunnel": str(conn.tunnel) if conn.tunnel else "",
-        "original_dst": printable(conn.original_dst, WORD),
-        "conn_started_at": round(conn.started, 6),
-        "conn_requests": conn.requests,
-        "conn_bytes_received": conn.bytes_in,
-        "conn_bytes_sent": conn.bytes_out,
-        "events": [printable(text, LINE) for text in conn.events[:LIST]],
-    }
+def _connection(event: Event, conn: ConnNotes) -> None:
+    if started := round(conn.started, 6):
+        event["conn_started_at"] = started
+    if conn.requests:
+        event["conn_requests"] = conn.requests
+    if conn.bytes_in:
+        event["conn_bytes_received"] = conn.bytes_in
+    if conn.bytes_out:
+        event["conn_bytes_sent"] = conn.bytes_out
+    if conn.events:
+        event["events"] = [printable(text, LINE) for text in conn.events[:LIST]]
 
 
-def _way(notes: TaskNotes) -> Event:
-    return {
-        "escaper": notes.escaper,
-        "escape": _escape(notes.escape) if notes.escape else None,
-        "scans": [_scan(scan) for scan in notes.scans[:LIST]],
-        "not_scanned": notes.not_scanned[:LIST],
-        "scanned_bytes": notes.scanned_bytes,
-        "unscanned_bytes": notes.unscanned_bytes,
-        "coverage": coverage(notes),
-        "packed": notes.packed,
-        "quarantine": notes.quarantine,
-        "steps": notes.steps,
-    }
+def _way(event: Event, notes: TaskNotes) -> None:
+    if notes.escaper:
+        event["escaper"] = notes.escaper
+    if notes.escape and (escape := _escape(notes.escape)):
+        event["escape"] = escape
+    if notes.scans:
+        event["scans"] = [_scan(scan) for scan in notes.scans[:LIST]]
+    if notes.not_scanned:
+        event["not_scanned"] = notes.not_scanned[:LIST]
+    if notes.scanned_bytes:
+        event["scanned_bytes"] = notes.scanned_bytes
+    if notes.unscanned_bytes:
+        event["unscanned_bytes"] = notes.unscanned_bytes
+    if covered := coverage(notes):
+        event["coverage"] = covered
+    if notes.packed:
+        event["packed"] = notes.packed
+    if notes.quarantine:
+        event["quarantine"] = notes.quarantine
+    if notes.steps:
+        event["steps"] = notes.steps
 
 
 def _filled(values: Event) -> Event:

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable, Iterable
 
+from pydantic_core import to_json
+
 from appliance.audit.errors import SpoolError
 from appliance.audit.mask import Masker
 from appliance.audit.record import task_parts
@@ -13,18 +15,23 @@ from appliance.domain.clock import Clock, SystemClock
 from appliance.domain.notes import TaskNotes
 
 
-def compact_encoder() -> Callable[[object], str]:
+def compact_encoder() -> Callable[[object], bytes]:
     """JSON in ASCII only: no character of a client's can be a line break to any reader. NaN is no JSON.
 
-    ``JSONEncoder.encode`` makes a new scanner for each call; this one is kept. Without CPython's, it is the plain one.
+    The quick encoder leaves characters as they are and writes NaN: where either may be, the standard library's does it again.
     """
-    encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False)
-    make = getattr(json.encoder, "c_make_encoder", None)
-    if make is None:
-        return encoder.encode
-    quote = json.encoder.encode_basestring_ascii
-    pieces = make(None, encoder.default, quote, None, ":", ",", False, False, False)
-    return lambda value: "".join(pieces(value, 0))
+    plain = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False)
+
+    def encode(value: object) -> bytes:
+        try:
+            text = to_json(value)
+        except ValueError:  # a lone surrogate, or what is no JSON to anyone
+            text = b"NaN"
+        if text.isascii() and b"NaN" not in text and b"Infinity" not in text:
+            return text
+        return plain.encode(value).encode("ascii")
+
+    return encode
 
 
 class Recorder:
@@ -54,13 +61,13 @@ class Recorder:
         if not notes.ended:
             notes.ended = self._clock.now()
         try:
-            text = self._text(notes)
+            record = self._json(notes)
         except (TypeError, ValueError) as error:
             raise SpoolError(f"the record of task {notes.task_id} is no JSON: {error}") from error
-        self._spool.write(text.encode("ascii"))
+        self._spool.write(record)
         notes.recorded = True
 
-    def _text(self, notes: TaskNotes) -> str:
-        text = self._encode(task_parts(notes, self._masker))
-        shared = self._shared.text(notes.conn)
-        return f"{text[:-1]},{shared}}}" if shared else text
+    def _json(self, notes: TaskNotes) -> bytes:
+        record = self._encode(task_parts(notes, self._masker))
+        shared = self._shared.json(notes)
+        return b"%b,%b}" % (record[:-1], shared) if shared else record

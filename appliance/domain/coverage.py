@@ -7,6 +7,7 @@ sum is the counter, whatever else the notes say.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -79,6 +80,7 @@ def key(direction: str, bucket: Bucket, why: str = "") -> str:
     return f"{direction}: {bucket.word} {why}" if why else f"{direction}: {bucket.word}"
 
 
+@lru_cache(maxsize=256)
 def parse(name: str) -> tuple[str, Bucket, str]:
     """The direction, bucket and why of a key. Raises ValueError for what is none."""
     direction, _, rest = name.partition(": ")

@@ -1,20 +1,18 @@
 import errno
 import json
 import os
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from appliance.audit.errors import SpoolError, SpoolFull
 from appliance.audit.mask import Masker
-from appliance.audit.record import shared_parts, to_event
+from appliance.audit.record import to_event
 from appliance.audit.recorder import Recorder
 from appliance.audit.segment import directory_size, is_released, read_chunk, segments
-from appliance.audit.shared import SharedText
 from appliance.audit.spool import FULL_SHARE, Spool
 from appliance.domain.clock import ManualClock
-from appliance.domain.notes import TaskNotes, TlsNotes
+from appliance.domain.notes import TaskNotes
 from appliance.domain.reason import Reason
 from tests.appliance.audit.samples import full_task, task
 
@@ -258,36 +256,6 @@ def test_what_is_written_is_the_event_also_when_the_connection_changes(tmp_path:
     record(task())
     assert [json.loads(line) for line in lines(tmp_path)] == wanted
     spool.close()
-
-
-def test_old_texts_are_forgotten() -> None:
-    shared = SharedText(json.dumps, capacity=2)
-    for host in range(5):
-        conn = full_task().conn
-        assert conn.client_tls
-        conn.client_tls.sni = f"{host}.test"
-        assert json.loads("{" + shared.text(conn) + "}")["client_tls"]["sni"] == f"{host}.test"
-    assert len(shared._kept) == 2
-
-
-def test_connections_that_say_the_same_share_a_text() -> None:
-    shared = SharedText(json.dumps)
-    first, second = full_task().conn, full_task().conn
-    assert first.client_tls
-    first.client_tls.begun += 1.0
-    assert shared.text(first) is shared.text(second)
-
-
-@pytest.mark.parametrize("name", [field.name for field in fields(TlsNotes)])
-def test_whatever_is_written_of_tls_makes_another_text(name: str) -> None:
-    """What changes between two tasks of a connection, or between two connections, is never taken from what was kept."""
-    shared, changed = SharedText(json.dumps), full_task().conn
-    shared.text(full_task().conn)
-    assert changed.server_tls
-    old = getattr(changed.server_tls, name)
-    others: dict[type, object] = {str: "other", bool: not old, float: 7.0, tuple: ("other",)}
-    setattr(changed.server_tls, name, others.get(type(old)))
-    assert json.loads("{" + shared.text(changed) + "}") == json.loads(json.dumps(shared_parts(changed)))
 
 
 def test_a_record_that_failed_is_not_recorded(tmp_path: Path) -> None:
