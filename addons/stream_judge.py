@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mitmproxy.http import HTTPFlow
@@ -106,8 +106,9 @@ class StreamJudge(MessageJudge):
         alone = [(index, shown) for index, (_, shown) in enumerate(judged) if shown.data]
         known = {shown.data for _, shown in alone}
         joined = self._window.views([unit for unit, _ in judged], said)
-        asked = alone + [(index, Shown(self._fit(view), 0)) for view, index in joined.items() if view not in known]
-        answers = await asyncio.gather(*(self._adapt(shown.data) for _, shown in asked))
+        views = [(index, Shown(self._fit(view), 0)) for view, index in joined.items() if view not in known]
+        questions = [self._adapt(shown.data) for _, shown in alone] + [self._adapt(shown.data, once=True) for _, shown in views]
+        asked, answers = alone + views, await asyncio.gather(*questions)
         stopped: list[tuple[int, Refusal]] = []
         for (index, shown), adapted in zip(asked, answers, strict=True):
             if (refusal := self.settle(adapted, shown)) is not None:
@@ -117,10 +118,9 @@ class StreamJudge(MessageJudge):
         self._window.remember(said)
         return Judged(len(judged))
 
-    async def _adapt(self, data: bytes) -> Adapted:
-        return await self._asked.service.adapt(
-            unit_message(self._flow, self._scanning, data, self._stream.shown_as, self._side)
-        )
+    async def _adapt(self, data: bytes, *, once: bool = False) -> Adapted:
+        message = unit_message(self._flow, self._scanning, data, self._stream.shown_as, self._side)
+        return await self._asked.service.adapt(replace(message, once=True) if once else message)
 
     def _fit(self, view: bytes) -> bytes:
         return view[-self._scanning.auditor.max_scan_size :]

@@ -17,7 +17,7 @@ from appliance.config.auditor import Auditor
 from appliance.domain.not_scanned import NotScanned
 from appliance.domain.notes import TaskNotes
 from appliance.domain.reason import Reason
-from appliance.engine.messages import JUDGES, PAUSING, UnitReader
+from appliance.engine.messages import JUDGES, PAUSING, UnitReader, past_its_judge
 from appliance.engine.units.envelopes import EnvelopeReader
 from appliance.engine.units.events import EventReader
 from appliance.engine.units.lines import LineReader
@@ -76,7 +76,7 @@ def judge_units(
         return None
     asked = Asked(scanning.services[use, side], METHODS[side])
     flow.metadata[JUDGES[side == "request"]] = StreamJudge(flow, notes, scanning, asked, side, means, kind, page)
-    message.stream = True
+    message.stream = past_its_judge
     return None
 
 

@@ -53,6 +53,9 @@ class JudgingStream(AdaptingStream):
             await outlet.room(self._taker(request), self.stream_id)
 
         self.gates[request] = BodyGate(self.flow, reader, judge, room)
+        message = self.flow.request if request else self.flow.response
+        if message is not None:
+            message.stream = True
         return True
 
     def _taker(self, request: bool) -> Connection:

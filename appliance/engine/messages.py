@@ -18,6 +18,7 @@ JUDGES = {True: "arcus.judge.request", False: "arcus.judge.response"}
 """Where a flow's metadata has the judge of what the client sends (True) and of what the server sends."""
 PAUSING = "arcus.judge.pausing"
 """The judge of a response that is held, for when it turns out to pause."""
+
 POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 
@@ -117,6 +118,11 @@ class UnitReader(Protocol):
 
     def flush(self) -> Iterator[Unit]:
         """What is held of a unit goes on before its end, where that can be judged; it is continued by the next."""
+
+
+def past_its_judge(data: bytes) -> bytes:
+    """How a body streams that has a judge: not at all, until ``JudgingStream`` holds it at a gate."""
+    raise AssertionError(f"{len(data)} bytes of a body that has a judge were about to pass without him")
 
 
 class Turnstile:

@@ -56,6 +56,8 @@ class Message:
     task_id: str = ""
     tenant: str = ""
     """Whose message it is: whose kept verdicts may be used for it. Never sent."""
+    once: bool = False
+    """The same body will hardly come again: its verdict is neither looked for nor kept."""
     sha256: str = ""
     """Of ``body`` in hex, from who has just computed it and hands this very message on; empty: not known."""
     coding: bytes | None = None

@@ -104,6 +104,8 @@ class CachingService:
         self._flights: dict[tuple[str, Key], asyncio.Event] = {}
 
     async def adapt(self, message: Message) -> Adapted:
+        if message.once:
+            return await self._service.adapt(message)
         digest = await _digest(message.body) if message.body else ""
         if not digest and not _is_empty(message.body):
             return await self._unknown(message)

@@ -58,6 +58,8 @@ async def test_c7_behind_a_body_that_has_gone_out_the_stream_is_broken_off() -> 
     place = Place(Finder())  # type: ignore[arg-type]
     made, notes = streaming(place, "application/grpc")
     made.live = True
+    assert made.response is not None
+    made.response.stream = True
     judge = made.metadata["arcus.judge.response"]
     reader = judge.reader()
     await judge.judge_all(list(reader.read(b"\0\0\0\0\4fine")))

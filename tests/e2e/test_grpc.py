@@ -94,8 +94,8 @@ def test_c7_both_sides_talk_message_by_message(place: Place) -> None:
         call.until(lambda call: call.ended)
         assert (call.ended, call.trailers) == ("end", {"grpc-status": "0"})
     event = place.event("/echo")
-    size = 20 * len(message(b"ping 00"))
-    assert (event["reason"], event["coverage"]) == ("ok", {"request: scanned": size, "response: scanned": size})
+    size, trailers = 20 * len(message(b"ping 00")), len(b"grpc-status: 0\r\n")
+    assert (event["reason"], event["coverage"]) == ("ok", {"request: scanned": size, "response: scanned": size + trailers})
     assert {each["method"] for each in event["scans"]} == {"REQMOD", "RESPMOD"}
 
 
@@ -161,3 +161,25 @@ def test_c7_a_message_packed_with_what_nobody_said(place: Place) -> None:
     assert place.event("/packed")["reason"] == "not_scannable"
     assert place.server.over.wait(calls.PATIENCE)
     assert place.server.calls["/packed"].got == b""
+
+
+@pytest.mark.security
+def test_c7_an_event_stream_over_http_2_goes_on_event_by_event_and_is_reset(place: Place) -> None:
+    first, bad = b"data: one\n\n", b"data: " + EICAR + b"\n\n"
+
+    def script(call: Call) -> None:
+        call.begin((":status", "200"), ("content-type", "text/event-stream"))
+        call.say(first)
+        place.server.wait()
+        call.say(bad)
+        call.until(lambda call: call.ended)
+
+    with place.call("/events", script) as call:
+        call.h2.end_stream(1)
+        call._flush()
+        call.read(len(first))
+        assert call.got == first
+        place.server.go.set()
+        call.until(lambda call: call.ended)
+        assert (call.ended, call.got) == ("reset", first)
+    assert place.event("/events")["reason"] == "malware_found"

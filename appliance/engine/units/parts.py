@@ -41,7 +41,7 @@ class PartReader:
     def read(self, data: bytes) -> Iterator[Unit]:
         self._waiting += data
         before = None
-        while before != (before := (len(self._waiting), self._in_head)):
+        while before != (before := (len(self._waiting), self._in_head, self._left)):
             if self._in_head:
                 self._head()
             elif self._left is not None:

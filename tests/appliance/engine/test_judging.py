@@ -1,5 +1,6 @@
 """Streams of units through the layers: what goes on, when, and how one ends that must not go on (C7)."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import HTTPMode
 
 from appliance.engine.inspection import Await, Awaited, Hold, Reset, Uploading
-from appliance.engine.messages import JUDGES, PAUSING, Judged, Refusal, Unit, UnitReader
+from appliance.engine.messages import JUDGES, PAUSING, Judged, Refusal, Unit, UnitReader, past_its_judge
 from appliance.engine.task_http import TaskHttpLayer
 from appliance.engine.units.events import EventReader
 from appliance.engine.units.pauses import PauseReader
@@ -275,13 +276,49 @@ async def test_c7_over_http_2_only_the_stream_is_reset() -> None:
 
 
 async def test_c7_both_sides_of_a_call_end_in_any_order_and_trailers_go_on() -> None:
+    """And once both talk, silence of the client is no slow upload."""
+
+    def streams(flow: HTTPFlow) -> None:
+        assert flow.response is not None
+        flow.response.stream = True
+
     driver = Judging(Judge(), request=True)
+    driver.hooks["responseheaders"] = streams
     driver.feed(POST)
-    driver.upstreams[0].send(OK + chunk(b"early") + b"0\r\nGrpc-Status: 0\r\n\r\n")
+    driver.upstreams[0].send(OK + chunk(b"early"))
+    assert driver.uploading == [True]
+    driver.upstreams[0].send(b"0\r\nGrpc-Status: 0\r\n\r\n")
     driver.feed(chunk(b"data: late\n\n") + b"0\r\n\r\n")
     await driver.finish_all()
     assert driver.take().endswith(b"0\r\nGrpc-Status: 0\r\n\r\n")
-    assert driver.uploading == [] or driver.uploading[-1]
+
+
+async def test_lim_04_a_unit_waits_for_room_at_the_other_side_and_its_source_is_not_read_meanwhile() -> None:
+    driver = answering(judge := Judge())
+    driver.take()
+    opened = asyncio.Event()
+
+    async def room(connection: Connection, stream_id: int) -> None:
+        assert connection is driver.context.client
+        await opened.wait()
+
+    driver.room = room  # type: ignore[method-assign]
+    driver.upstreams[0].send(chunk(b"data: a\n\n"))
+    job = asyncio.ensure_future(driver.finish())
+    held = asyncio.ensure_future(driver.holds[0].until())  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    assert (judge.runs, held.done(), driver.take()) == ([], False, b"")
+    opened.set()
+    await job
+    await held
+    assert driver.take() == chunk(b"data: a\n\n")
+
+
+@pytest.mark.security
+async def test_c7_a_body_that_has_a_judge_passes_by_no_other_way() -> None:
+    """Whatever streams it by the flow's own function fails."""
+    with pytest.raises(AssertionError, match="without him"):
+        past_its_judge(b"data")
 
 
 async def test_c7_a_held_body_that_pauses_goes_on_and_one_that_does_not_is_left_alone() -> None:

@@ -465,3 +465,14 @@ def test_the_head_that_belongs_to_the_body_says_its_coding() -> None:
     assert coding_of(Message("REQMOD", request, None, b"x")) == b"gzip,br"
     assert coding_of(Message("RESPMOD", request, RESPONSE, b"x")) == b""
     assert facts_of(message()) != facts_of(replace(message(), request_head=REQUEST + RESPONSE, response_head=b""))
+
+
+async def test_c7_what_hardly_comes_again_is_neither_looked_for_nor_kept() -> None:
+    """Else a stream would push everything else out."""
+    bench = Bench()
+    cache = bench.caching()
+    for _ in range(2):
+        await cache.adapt(message(once=True))
+    assert (len(bench.service.asked), bench.told) == (2, [])
+    await cache.adapt(message())
+    assert len(bench.service.asked) == 3

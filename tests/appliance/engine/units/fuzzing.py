@@ -47,7 +47,9 @@ def units(reader: UnitReader, pieces: Iterable[bytes], *, flush: bool = False) -
 
 
 def _shown(found: Iterable[Unit]) -> list[tuple[bytes, bytes | None, bytes, bool]]:
-    return [(each.data or b"", each.flat, each.beside, each.packed) for each in found]
+    """Without what holds nothing: the line feed of a CR LF may come when the event has gone on."""
+    shown = [(each.data or b"", each.flat, each.beside, each.packed) for each in found]
+    return [each for each in shown if each[0] or each[2]]
 
 
 def check(name: str, data: bytes) -> None:
