@@ -13,6 +13,7 @@ import uvicorn
 
 from appliance.app import backlog, ca_watch, rotation
 from appliance.app.beat import Heartbeat
+from appliance.app.coverage_alarm import CoverageWatch
 from appliance.app.departure import Departure
 from appliance.app.icap_sockets import process_names
 from appliance.app.keys import needs_signer
@@ -116,7 +117,8 @@ class _Process:
         self.readiness = ReadinessKeeper(config, self._store, SystemClock())
         self.quarantine = QuarantineRetention(config, self._metrics, SystemClock())
         self.retro = Retro(config, self._store, self._metrics, SystemClock())
-        further = [*self.learning.sinks(), *self.readiness.sinks(), *self.retro.sinks()]
+        self.coverage = CoverageWatch(config, SystemClock())
+        further = [*self.coverage.sinks(), *self.learning.sinks(), *self.readiness.sinks(), *self.retro.sinks()]
         self._drain = Drain(paths.spool, [*self._sinks(), *further])
         self._counted: dict[str, FeedStats] = {}
         self._ended = threading.Event()
@@ -167,6 +169,7 @@ class _Process:
         """For the heartbeat: the sinks' counters and states, and everyone's health as gauges."""
         ca_watch.sample(self.config, SystemClock(), self._metrics, health)
         self.readiness.sample(self._metrics, health)
+        self.coverage.sample(self._metrics, health)
         self.quarantine.sample(health)
         self.retro.sample(health)
         for name, stats in self._drain.stats().items():

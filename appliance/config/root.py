@@ -8,6 +8,7 @@ from pydantic import Field
 from appliance.config.auditor import Auditor
 from appliance.config.bodies import HeldBodies
 from appliance.config.ca import Ca
+from appliance.config.coverage_alarm import CoverageAlarm
 from appliance.config.escaper import Escaper
 from appliance.config.host_list import HostList
 from appliance.config.icap_chain import IcapChain
@@ -149,6 +150,8 @@ class AppConfig(Node):
     """Pages, REST, metrics and health; absent: none of them."""
     audit: Audit = Audit()
     """Where audit records go."""
+    coverage_alarm: CoverageAlarm | None = None
+    """An alarm when too much of a tenant's traffic passes unscanned; absent: none."""
     verdict_cache: VerdictCache = VerdictCache()
     """Verdicts of scans are kept."""
     quarantine: Quarantine = Quarantine()

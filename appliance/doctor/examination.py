@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 from appliance.config.root import AppConfig
-from appliance.doctor import identities, learning, parts, ports, resolving, scanning, shared_leaves, signing, state
+from appliance.doctor import coverage, identities, learning, parts, ports, resolving, scanning, shared_leaves, signing, state
 from appliance.doctor.finding import Finding, fail
 
 
@@ -34,6 +34,7 @@ _EXAMINATIONS: dict[str, Callable[[AppConfig], Iterator[Finding]]] = {
     "client certificates": identities.client_certificates,
     "redis": shared_leaves.examine,
     "learning": learning.examine,
+    "coverage": coverage.examine,
     "disk": state.disk,
     "ports": ports.examine,
     "HTTPS records": resolving.examine,

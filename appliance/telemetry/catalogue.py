@@ -56,6 +56,7 @@ TENANT = (
         "The same bytes by what became of them: `scanned`, `not_scanned`, `spliced`, `undecryptable`, `blocked`, `own`; "
         "docs/coverage.md has the words of `why`.",
     ),
+    Spec("arcus_unscanned_share", _G, ("tenant",), "Of the bytes that `coverage_alarm` looks at, the unscanned part."),
 )
 
 TLS = (

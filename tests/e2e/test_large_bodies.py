@@ -326,6 +326,50 @@ def test_c7_a_client_that_leaves_ends_the_scan_and_the_server_s_transfer(lab: La
 
 
 @pytest.mark.parametrize("tenant", ["default", "drip"])
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_c7_who_leaves_before_the_verdict_leaves_nothing_behind(lab: Lab, tenant: str, version: str) -> None:
+    """Held or trickled, over both versions: the scan is cancelled, the server's transfer ends, the room is given back."""
+    lab.origin.go.clear()
+    mark = lab.mark("gone")
+    path = f"/gen?size={64 * MIB}&hold={16 * MIB}{mark}"
+    answers: list[Any] = []
+    thread = threading.Thread(target=lambda: answers.append(lab.get(tenant, path, version, "--max-time", "6")))
+    thread.start()
+    wait_until(lambda: lab.held > 0, what="the body is on disk")
+    thread.join(60)
+    assert answers[0].code == 28, "curl's own time limit"
+    event = record(lab.appliance, mark)
+    assert event["reason"] == "client_closed"
+    assert not event.get("scanned_bytes")
+    wait_until(lambda: lab.held == 0, what="the file is given back")
+    lab.origin.go.set()
+    wait_until(lambda: lab.origin.of(mark).broken, what="the origin is cut off")
+    assert lab.scanner.bytes_of(mark) == []
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_c7_a_part_is_cut_out_of_the_whole_that_was_scanned(lab: Lab, version: str) -> None:
+    """A player that seeks, and a download that is resumed."""
+    mark = lab.mark("part")
+    size = 3 * MIB
+    answer = lab.get("default", f"/gen?size={size}{mark}", version, "--range", "1000000-2000000")
+    assert (answer.status, answer.headers["content-range"]) == (206, f"bytes 1000000-2000000/{size}")
+    assert answer.body == (bytes(range(256)) * (size // 256))[1000000:2000001]
+    assert lab.scanner.bytes_of(mark) == [size]
+    event = record(lab.appliance, mark)
+    assert (event["bytes_sent"], event["scanned_bytes"], event["status"]) == (1000001, {"response": size}, 206)
+    assert lab.get("default", f"/gen?size={size}{mark}b", version, "--range", f"{size}-").status == 416
+    small = lab.get("default", f"/gen?size=50000{mark}c", version, "--range", "-10")
+    assert (small.status, len(small.body)) == (206, 10)
+
+
+@pytest.mark.security
+def test_c7_no_part_of_an_infected_whole_comes(lab: Lab) -> None:
+    answer = lab.get("default", f"/gen?size={3 * MIB}&at={2 * MIB}{lab.mark('badpart')}", "--range", "0-99")
+    assert answer.status == 403
+
+
+@pytest.mark.parametrize("tenant", ["default", "drip"])
 @pytest.mark.parametrize("framing", ["", "&chunked"])
 def test_c7_a_server_that_breaks_off_is_an_error(lab: Lab, tenant: str, framing: str) -> None:
     mark = lab.mark(tenant)
