@@ -10,6 +10,7 @@ from mitmproxy.http import Headers
 from addons.carry import drop_fields
 
 SCANNABLE = frozenset((b"identity", b"gzip", b"x-gzip"))
+_PLAIN = frozenset((b"identity",))
 _RANGE = frozenset((b"range", b"if-range"))
 _ODD_FLAGS = 0b1110_0010
 DISGUISED = "gzip with a header that nobody writes"
@@ -35,9 +36,9 @@ def ask_for_whole(headers: Headers) -> None:
     drop_fields(headers, _RANGE)
 
 
-def to_undo(headers: Headers) -> tuple[str, ...]:
-    """The codings of a message, in the order in which they were applied, where scanners do not undo them: any but gzip, and
-    more than one. Empty where they do."""
+def to_undo(headers: Headers, *, gzip: bool = False) -> tuple[str, ...]:
+    """The codings of a message, in the order in which they were applied, where scanners do not undo them: any but gzip (that
+    too with ``gzip``), and more than one. Empty where they do."""
     names = [
         part.strip(b" \t").lower()
         for name, value in headers.fields
@@ -45,7 +46,8 @@ def to_undo(headers: Headers) -> tuple[str, ...]:
         for part in value.split(b",")
         if part.strip(b" \t")
     ]
-    if len(names) <= 1 and all(name in SCANNABLE for name in names):
+    done = _PLAIN if gzip else SCANNABLE
+    if len(names) <= 1 and all(name in done for name in names):
         return ()
     return tuple(name[:32].decode("ascii", "backslashreplace") for name in names)
 

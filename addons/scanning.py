@@ -58,8 +58,8 @@ def refused(flow: HTTPFlow, notes: TaskNotes, auditor: Auditor, message: Request
 
 def decoder(message: HttpMessage, auditor: Auditor) -> Decoder | None:
     """What undoes a message's codings for its scan; None where scanners do. Raises Undecodable."""
-    codings = to_undo(message.headers)
     limits = auditor.content_codings
+    codings = to_undo(message.headers, gzip=limits.gzip == "unpacked")
     return Decoder(codings, Bounds(limits.max_size, limits.max_ratio, limits.max_depth)) if codings else None
 
 

@@ -50,6 +50,9 @@ class ContentCodings(Node):
 
     narrow: bool = True
     """Servers are not told that clients take what would have to be undone here, which saves the work."""
+    gzip: Literal["packed", "unpacked"] = "packed"
+    """How the service gets a body whose one coding is gzip: as it was transferred, with its Content-Encoding, or unpacked as
+    all others, for services that do not unpack it themselves."""
     max_size: Size = 256 * 1024 * 1024
     """Bytes that a body may have when it is unpacked."""
     max_ratio: int = Field(200, ge=1)

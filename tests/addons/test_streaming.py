@@ -320,3 +320,20 @@ async def test_c7_of_a_large_body_the_client_gets_the_part_that_it_asked_for() -
     assert (made.response.status_code, made.response.headers["content-range"]) == (206, "bytes 10-19/50")
     assert made.response.headers["content-length"] == "10"
     streamed.close()
+
+
+@pytest.mark.security
+@pytest.mark.parametrize("how", ["packed", "unpacked"])
+async def test_c7_gzip_is_shown_as_the_service_wants_it_and_delivered_as_it_was(how: str) -> None:
+    """For services that do not unpack it themselves; also a small body is then shown unpacked."""
+    made, place = download(service := Reading(), "gzip", content_codings={"gzip": how})
+    assert made.metadata[PLANS[False]].above == (0 if how == "unpacked" else 10)
+    streamed = started(made)
+    streamed.feed(packed := gzip.compress(b"text of the file"))
+    streamed.end()
+    await streamed.judge()
+    assert service.read == (b"text of the file" if how == "unpacked" else packed)
+    assert (b"content-encoding" in service.heads.lower()) is (how == "packed")
+    assert (streamed.fate, streamed.body.read(0, 99)) == (Fate.DELIVER, packed)
+    notes = made.metadata["arcus.task"]
+    assert notes.scanned_bytes == {"response": len(packed)}
