@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from mitmproxy.http import HTTPFlow
 
 from addons.carry import Pages, is_ours, task_of
-from addons.coding import asks_for_part, narrow_accepted
+from addons.coding import asks_for_part, narrow_accepted, narrow_units
 from addons.icap_message import request_message, response_message
 from addons.messages import Means, judge_websocket
 from addons.parts import cut_held, take_range
@@ -85,6 +85,8 @@ class Adapt:
 
     async def _head_first(self, flow: HTTPFlow, notes: TaskNotes, scanning: Scanning, use: str) -> None:
         """A request whose body is judged unit by unit goes on before its first unit is there: its head is judged now."""
+        if scanning.auditor.content_codings.narrow:
+            narrow_units(flow.request.headers)
         await self._reqmod(flow, notes, scanning, scanning.services[use, "request"])
         if flow.response is None:
             self._by_unit(flow, notes, scanning, "request", use)

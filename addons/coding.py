@@ -14,6 +14,8 @@ _PLAIN = frozenset((b"identity",))
 _RANGE = frozenset((b"range", b"if-range"))
 _ODD_FLAGS = 0b1110_0010
 DISGUISED = "gzip with a header that nobody writes"
+UNIT_CODINGS = frozenset((b"identity", b"gzip", b"deflate", b"br", b"zstd"))
+_ACCEPT_UNITS = frozenset((b"grpc-accept-encoding", b"connect-accept-encoding"))
 _ACCEPT, _CONTENT = b"accept-encoding", b"content-encoding"
 
 
@@ -28,6 +30,18 @@ def narrow_accepted(headers: Headers) -> None:
     if len(kept) < len(members):
         rest = tuple(item for item in fields if item[0].lower() != _ACCEPT)
         headers.fields = (*rest, (b"Accept-Encoding", b", ".join(kept) or b"identity"))
+
+
+def narrow_units(headers: Headers) -> None:
+    """The same for messages that are packed each by itself (gRPC, Connect): the codings that are undone here are left."""
+    headers.fields = tuple(
+        (name, _undone_units(value)) if name.lower() in _ACCEPT_UNITS else (name, value) for name, value in headers.fields
+    )
+
+
+def _undone_units(value: bytes) -> bytes:
+    members = [part.strip(b" \t") for part in value.split(b",")]
+    return b",".join(part for part in members if part.lower() in UNIT_CODINGS) or b"identity"
 
 
 def ask_for_whole(headers: Headers) -> None:

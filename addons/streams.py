@@ -8,6 +8,7 @@ from typing import Final
 from mitmproxy.http import HTTPFlow, Request, Response
 
 from addons.coded_units import Base64, CodedUnits, Undo
+from addons.coding import UNIT_CODINGS
 from addons.decoding import Bounds, Decoder, Undecodable
 from addons.messages import METHODS, Asked, Means
 from addons.scanning import Scanning, Stop, media_type, pass_unscanned
@@ -33,7 +34,6 @@ _LINES: Final = frozenset(
 )  # fmt: skip
 _TEXTS: Final = _LINES | {"text/event-stream"}
 _ENVELOPES: Final = (("application/grpc", "grpc-encoding"), ("application/connect+", "connect-content-encoding"))
-_PACKED_UNITS: Final = frozenset(("gzip", "deflate", "br", "zstd"))
 _NO_LIMIT: Final = 1 << 62
 """Of what a stream unpacks to from its beginning to its end: each unit has a limit of its own."""
 
@@ -133,7 +133,7 @@ def _undone(message: Request | Response, name: str, auditor: Auditor) -> Undo | 
 def _unit_coding(message: Request | Response, name: str) -> str:
     field = next(field for start, field in _ENVELOPES if name.startswith(start))
     coding: str = message.headers.get(field, "identity").strip().lower()
-    if coding not in _PACKED_UNITS and coding != "identity":
+    if coding.encode() not in UNIT_CODINGS:
         raise Undecodable(f"{field} {coding[:32]}")
     return coding
 

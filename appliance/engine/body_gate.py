@@ -1,5 +1,7 @@
 """One direction of a body that is a stream of units: each waits for its verdict, and goes on as it came."""
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import takewhile
 from typing import Final
@@ -12,6 +14,9 @@ from appliance.engine.messages import BodyJudge, Judged, Turnstile, Unit, UnitRe
 
 TOGETHER: Final = 8
 """Units that are judged at the same time, when so many are there: in a burst nobody should wait for the sum of all scans."""
+
+_PATIENCE: Final = 0.25
+"""Seconds for which an HTTP/2 connection is not read because a unit of one of its streams waits."""
 
 type Room = Callable[[Outlet], Awaitable[None]]
 
@@ -46,6 +51,13 @@ class BodyGate(Turnstile):
             if passed > 0:
                 yield unit
             passed -= 1
+
+    async def free_or_soon(self) -> None:
+        """By an HTTP/2 connection comes as well what gives room to the other direction: two that wait for each other's must go
+        on. What is read meanwhile is little, and taken from the room for bodies."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await self.free.wait()
 
     def watch(self) -> commands.RequestWakeup | None:
         """What to wake up by, where something is held whose end may be long in coming."""

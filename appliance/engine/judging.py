@@ -114,7 +114,8 @@ class JudgingStream(AdaptingStream):
         gate.feed(data)
         yield from self._pass(request, gate)
         if gate.asking is not None:
-            yield Hold(self._taker(not request), gate.free.wait)
+            source = self._taker(not request)
+            yield Hold(source, gate.free_or_soon if source.alpn == b"h2" else gate.free.wait)
         elif (waking := gate.watch()) is not None:
             yield waking
 

@@ -148,6 +148,19 @@ async def test_c7_the_head_of_a_call_is_judged_before_the_server_is_asked(bad: b
     assert (JUDGES[True] in made.metadata, bool(made.request.stream)) == (not bad, not bad)
 
 
+@pytest.mark.parametrize("narrow", [True, False])
+async def test_c7_a_server_is_not_told_of_codings_that_nobody_here_undoes(narrow: bool) -> None:
+    fields = {"Grpc-Accept-Encoding": "snappy, gzip,identity", "Connect-Accept-Encoding": "lz4"}
+    made = flow("POST", headers={"Content-Type": "application/grpc"} | fields)
+    task(made)
+    pending = place_of(Service(), content_codings={"narrow": narrow}).adapt.requestheaders(made)
+    assert pending is not None
+    await pending
+    left = {name: made.request.headers[name] for name in fields}
+    expected = {"Grpc-Accept-Encoding": "gzip,identity", "Connect-Accept-Encoding": "identity"}
+    assert left == (expected if narrow else fields)
+
+
 async def test_c7_a_service_is_shown_the_whole_heads_and_each_unit_as_a_body() -> None:
     place = place_of(service := Finder())
     made, notes = streaming(place, SSE, X_Origin="yes", Content_Encoding="identity")

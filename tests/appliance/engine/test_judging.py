@@ -314,6 +314,27 @@ async def test_lim_04_a_unit_waits_for_room_at_the_other_side_and_its_source_is_
     assert driver.take() == chunk(b"data: a\n\n")
 
 
+async def test_lim_04_an_http_2_connection_is_read_again_although_a_unit_waits() -> None:
+    """What gives room to its other direction comes by it: neither may wait for the other for ever."""
+    driver = Judging(Judge(), request=True, client_h2=True)
+    peer, opened = h2_peer.Peer(), asyncio.Event()
+
+    async def room(connection: Connection, stream_id: int) -> None:
+        await opened.wait()
+
+    driver.room = room  # type: ignore[method-assign]
+    head = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/"), (b":authority", b"a")]
+    driver.feed(h2_peer.preface() + peer.headers(1, head, end=False) + h2_peer.data(1, b"data: a\n\n", end=False))
+    job = asyncio.ensure_future(driver.finish())
+    (hold,) = driver.holds
+    assert hold.source is driver.context.client
+    await hold.until()
+    assert not job.done()
+    opened.set()
+    await job
+    assert driver.upstreams[0].received.endswith(chunk(b"data: a\n\n"))
+
+
 @pytest.mark.security
 async def test_c7_a_body_that_has_a_judge_passes_by_no_other_way() -> None:
     """Whatever streams it by the flow's own function fails."""
