@@ -14,6 +14,7 @@ from addons.icap_message import request_message, response_message
 from addons.messages import Means, judge_websocket
 from addons.parts import cut_held, take_range
 from addons.quarantining import Quarantine
+from addons.sampling import Samples
 from addons.scan_route import choose, service_of
 from addons.scanning import (
     Scanning,
@@ -40,7 +41,8 @@ from icap.client import Room, Service
 
 class Adapt:
     """``room``: what all bodies that wait for their scan may take; no tenant can take all of it from the others.
-    ``quarantine``: where infected ones go, if anywhere. ``offer``: who gets a page instead of waiting."""
+    ``quarantine``: where infected ones go, if anywhere. ``offer``: who gets a page instead of waiting. ``samples``: where
+    copies of clean ones go."""
 
     def __init__(
         self,
@@ -50,12 +52,13 @@ class Adapt:
         room: Room | None = None,
         quarantine: Quarantine | None = None,
         offer: Offer | None = None,
+        samples: Samples | None = None,
     ) -> None:
         room = room if room is not None else Room()
         self._rooms = {tenant: room.part() if len(scanning) > 1 else room for tenant in scanning}
         self._scanning = scanning
         self._offer = offer
-        self._settlement = Settlement(page, count, quarantine)
+        self._settlement = Settlement(page, count, quarantine, samples)
 
     def requestheaders(self, flow: HTTPFlow) -> Awaitable[None] | None:
         if flow.response is not None:

@@ -1,7 +1,7 @@
 """Messages of a stream, given to the tenant's service one by one (``engine.messages``)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from mitmproxy.http import HTTPFlow
@@ -167,7 +167,7 @@ class MessageJudge:
         for verdict in adapted.verdicts:
             self._means.count(verdict)
             if (verdict.service, verdict.method, verdict.outcome) not in known:
-                notes.scans.append(verdict)
+                notes.scans.append(replace(verdict, of="message"))
         weigh(adapted.verdict, notes, size, self._side)
 
 

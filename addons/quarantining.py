@@ -39,14 +39,14 @@ def put_away(
         body = _held(flow, verdict)
 
         def make() -> tuple[Item, BinaryIO]:
-            return _item(found, flow, notes, verdict, hashlib.sha256(body).hexdigest(), len(body)), io.BytesIO(body)
+            return item_of(found, flow, notes, verdict, hashlib.sha256(body).hexdigest(), len(body)), io.BytesIO(body)
 
         notes.quarantine = quarantine.take(found.tenant, len(body), make)
     elif streamed.whole:
         whole = streamed.body
 
         def copy() -> tuple[Item, BinaryIO]:
-            return _item(found, flow, notes, verdict, whole.sha256, whole.size), whole.copy()
+            return item_of(found, flow, notes, verdict, whole.sha256, whole.size), whole.copy()
 
         notes.quarantine = quarantine.take(found.tenant, whole.size, copy)
     else:
@@ -55,7 +55,7 @@ def put_away(
 
 def note_packed(flow: HTTPFlow, notes: TaskNotes, verdict: ScanVerdict) -> None:
     """Say in the notes where a hash is of the gzip form of a body: of a body that was unpacked for its scan it is not."""
-    message = _message(flow, verdict)
+    message = message_of(flow, verdict)
     if verdict.sha256 and message is not None and message.headers.get("content-encoding", "").strip().lower() in _PACKED:
         notes.packed.append("request" if verdict.method == "REQMOD" else "response")
 
@@ -69,23 +69,27 @@ def put_away_message(
     found = Item("", str(notes.conn.tenant or ""), now)
 
     def make() -> tuple[Item, BinaryIO]:
-        item = _item(found, flow, notes, verdict, hashlib.sha256(data).hexdigest(), len(data))
+        item = item_of(found, flow, notes, verdict, hashlib.sha256(data).hexdigest(), len(data))
         return replace(item, side=side, coding=""), io.BytesIO(data)
 
     notes.quarantine = quarantine.take(found.tenant, len(data), make)
 
 
-def _message(flow: HTTPFlow, verdict: ScanVerdict) -> Request | Response | None:
+def message_of(flow: HTTPFlow, verdict: ScanVerdict) -> Request | Response | None:
+    """The message that a verdict is about."""
     return flow.request if verdict.method == "REQMOD" else flow.response
 
 
 def _held(flow: HTTPFlow, verdict: ScanVerdict) -> bytes:
-    message = _message(flow, verdict)
+    message = message_of(flow, verdict)
     return (message.raw_content if message is not None else None) or b""
 
 
-def _item(found: Item, flow: HTTPFlow, notes: TaskNotes, verdict: ScanVerdict, sha256: str, size: int) -> Item:
-    message, user = _message(flow, verdict), notes.conn.user
+def item_of(
+    found: Item, flow: HTTPFlow, notes: TaskNotes, verdict: ScanVerdict, sha256: str, size: int, *, plain: bool = False
+) -> Item:
+    """What is known of a body. ``plain``: its coding was undone."""
+    message, user = message_of(flow, verdict), notes.conn.user
     return replace(
         found,
         task=notes.task_id,
@@ -96,5 +100,5 @@ def _item(found: Item, flow: HTTPFlow, notes: TaskNotes, verdict: ScanVerdict, s
         user=printable(user.name, _LINE) if user else "",
         client=notes.conn.client.ip,
         side="request" if verdict.method == "REQMOD" else "response",
-        coding=printable(message.headers.get("content-encoding", ""), _LINE) if message is not None else "",
+        coding=printable(message.headers.get("content-encoding", ""), _LINE) if message is not None and not plain else "",
     )

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mitmproxy.http import HTTPFlow, Request, Response
 from mitmproxy.http import Message as HttpMessage
@@ -114,9 +114,9 @@ def reason_of(route: ScanRoute) -> tuple[NotScanned, str]:
     return next(each for each in NotScanned if each.word == word), detail
 
 
-def write_down(adapted: Adapted, notes: TaskNotes, size: int | None = None) -> ScanVerdict:
+def write_down(adapted: Adapted, notes: TaskNotes, size: int | None = None, of: str = "") -> ScanVerdict:
     """Put the verdict of each service that was asked into the notes; the one that counts. ``size``: bytes of the body, where
-    the service was shown it unpacked."""
+    the service was shown it unpacked. ``of``: see ``ScanVerdict``."""
     for verdict in adapted.verdicts:
         side = _side(verdict)
         if verdict.outcome is Outcome.BYPASSED:
@@ -125,7 +125,7 @@ def write_down(adapted: Adapted, notes: TaskNotes, size: int | None = None) -> S
             skip(notes, side, NotScanned.SKIPPED)
         if verdict.unscanned:
             skip(notes, side, NotScanned.ENCRYPTED, detail=_inside(verdict))
-        notes.scans.append(verdict)
+        notes.scans.append(replace(verdict, of=of) if of else verdict)
         notes.step(f"icap_{verdict.method.lower()}", verdict.ms / 1000)
     weigh(adapted.verdict, notes, adapted.verdict.size if size is None else size, _side(adapted.verdict))
     return adapted.verdict

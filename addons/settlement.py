@@ -10,6 +10,7 @@ from addons.coding import DISGUISED, disguised
 from addons.icap_message import replace_request, to_response
 from addons.parts import Part, cut
 from addons.quarantining import Quarantine, note_packed, put_away, put_away_message
+from addons.sampling import Samples, keep
 from addons.scanning import Scanning, Stop, skip, write_down
 from addons.streaming import Streamed
 from appliance.domain.not_scanned import NotScanned
@@ -23,12 +24,15 @@ from icap.client import Adapted, Body
 
 class Settlement:
     """``page``: what stands in place of what is stopped. ``count`` is told of each verdict. ``quarantine``: where infected
-    bodies go, if anywhere."""
+    bodies go, if anywhere; ``samples``: where others do."""
 
-    def __init__(self, page: Pages, count: Callable[[ScanVerdict], None], quarantine: Quarantine | None) -> None:
+    def __init__(
+        self, page: Pages, count: Callable[[ScanVerdict], None], quarantine: Quarantine | None, samples: Samples | None = None
+    ) -> None:
         self.count = count
         self._page = page
         self._quarantine = quarantine
+        self._samples = samples
 
     def stop(self, flow: HTTPFlow, notes: TaskNotes, stop: Stop | None) -> bool:
         """Put a page in place; False: there is no reason to."""
@@ -80,6 +84,8 @@ class Settlement:
         verdict = write_down(adapted, notes, streamed.transferred if streamed is not None else None)
         if streamed is None or streamed.transferred is None:
             note_packed(flow, notes, verdict)
+        if self._samples is not None:
+            keep(self._samples, flow, notes, verdict, streamed, time.time())
         if self._quarantine is not None:
             put_away(self._quarantine, flow, notes, verdict, streamed, time.time())
         return verdict

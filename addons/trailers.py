@@ -44,7 +44,7 @@ async def _clean(
     adapted = await service.adapt(unit_message(flow, scanning, text, "text/plain", side))
     for each in adapted.verdicts:
         settlement.count(each)
-    verdict = write_down(adapted, notes, len(text))
+    verdict = write_down(adapted, notes, len(text), "trailers")
     if verdict.outcome is Outcome.BLOCKED:
         settlement.keep(flow, notes, verdict, side, text)
     if verdict.outcome in (Outcome.BLOCKED, Outcome.ERROR):

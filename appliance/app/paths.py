@@ -66,6 +66,20 @@ class StatePaths:
         return self.root / "keys" / "quarantine"
 
     @property
+    def samples(self) -> Path:
+        """Bodies that were delivered, encrypted, in a folder for each tenant."""
+        return self.root / "samples"
+
+    @property
+    def sample_keys(self) -> Path:
+        return self.root / "keys" / "samples"
+
+    @property
+    def recalled(self) -> Path:
+        """Which verdicts count no more, for the workers."""
+        return self.run / "recalled.json"
+
+    @property
     def run(self) -> Path:
         return self.root / "run"
 

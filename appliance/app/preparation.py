@@ -18,6 +18,7 @@ from appliance.app import untrusted
 from appliance.app.parts import authorities
 from appliance.app.paths import StatePaths
 from appliance.app.quarantine_keys import make_keys as make_quarantine_keys
+from appliance.app.sample_keys import make_keys as make_sample_keys
 from appliance.app.soundness import examine
 from appliance.config.load import Loaded, load
 from appliance.config.places import located
@@ -41,6 +42,7 @@ def make_keys(config: AppConfig, paths: StatePaths) -> None:
         sealing.load(paths.leaf_cache_key)
     try:
         make_quarantine_keys(config)
+        make_sample_keys(config)
     except OSError as error:
         raise ConfigError([Problem(f"cannot be made: {error.strerror}", file=str(paths.quarantine_keys))]) from error
 

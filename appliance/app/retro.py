@@ -7,7 +7,9 @@ from functools import partial
 from typing import Final
 
 from appliance.app.paths import StatePaths
+from appliance.app.recalled import MAX_ENTRIES, MEMORY, RecalledWriter
 from appliance.app.retro_lists import ConfiguredLists
+from appliance.app.retro_rejudging import Rejudging
 from appliance.audit.acts import tell, tell_events
 from appliance.audit.finds import event_of
 from appliance.audit.sinks.base import Sink
@@ -19,6 +21,7 @@ from appliance.retro.desk import RetroDesk
 from appliance.retro.hunter import Hunter
 from appliance.retro.sink import RetroSink
 from appliance.storage.retro import RetroLedger
+from appliance.storage.retro_samples import RetroSamples
 from appliance.storage.retro_search import RetroSearch
 from appliance.storage.sqlite import SqliteStore
 from appliance.telemetry.health import HealthWriter, State
@@ -54,6 +57,9 @@ class Retro:
         self._hunter = Hunter(
             RetroLedger(store), RetroSearch(store), self._lists, config.retro, tenants(config), self._alert, clock
         )
+        self._rejudging = Rejudging(config, store, self._lists, metrics, clock)
+        self._samples = RetroSamples(store)
+        self._recalled = RecalledWriter(StatePaths(config.state_dir).recalled)
         self._trouble = ""
         self._counted = float("-inf")
 
@@ -62,6 +68,9 @@ class Retro:
 
     async def run(self) -> None:
         """Until cancelled."""
+        await asyncio.gather(self._run(), self._rejudging.run())
+
+    async def _run(self) -> None:
         while self._config.retro.enabled:
             await asyncio.to_thread(self.step)
             await asyncio.sleep(INTERVAL)
@@ -70,6 +79,7 @@ class Retro:
         """One look; what cannot be done now is done with the next."""
         try:
             self._hunter.tick()
+            self._recalled.write(self._samples.recalled(self._clock.now() - MEMORY, MAX_ENTRIES))
             self._count()
             trouble = ""
         except (OSError, ArcusError) as error:
@@ -79,7 +89,7 @@ class Retro:
         self._trouble = trouble
 
     def sample(self, health: HealthWriter) -> None:
-        trouble = self._trouble or self._lists.flaw
+        trouble = self._trouble or self._rejudging.trouble or self._lists.flaw
         health.set("retro", State.DEGRADED if trouble else State.OK, trouble)
 
     def _alert(self, body: Body, flows: Sequence[Flow]) -> None:

@@ -16,7 +16,7 @@ _BLIND_TO = {
     "signer": {*_TRAFFIC, "icap_server", "redis", "admin", "audit", "demo_origin", "quarantine", "retro"},
     "icap": {*_TRAFFIC, "ca", "auditor", "tenant", "redis", "admin", "audit", "demo_origin", "quarantine", "retro"},
     "demo": {*_TRAFFIC, "ca", "auditor", "tenant", "redis", "admin", "audit", "icap_server", "quarantine", "retro"},
-    "admin": {"resolver", "escaper", "host_list", "user_group", "redis", "demo_origin", "reload"},
+    "admin": {"resolver", "escaper", "user_group", "redis", "demo_origin", "reload"},
     "worker": set[str](),
 }
 """The sections of the configuration that a kind of process never looks at. What is not listed has it replaced, so that a new

@@ -1,6 +1,7 @@
 """Kept verdicts in a worker: one memory, and one tier where Redis is configured, for all services."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from appliance.config.auditor import Auditor
@@ -63,11 +64,20 @@ class SealedTier:
 class Verdicts:
     """Puts the memory before services, where it is enabled."""
 
-    def __init__(self, config: VerdictCache, metrics: Metrics, clock: Clock, tier: SealedTier | None) -> None:
+    def __init__(
+        self,
+        config: VerdictCache,
+        metrics: Metrics,
+        clock: Clock,
+        tier: SealedTier | None,
+        recalled: Callable[[str], float] = lambda _: 0.0,
+    ) -> None:
+        """``recalled``: up to which moment verdicts on a body, by its hash, count no more."""
         self._config = config
         self._metrics = metrics
         self._clock = clock
         self._tier = tier if config.redis else None
+        self._recalled = recalled
         self._memory = VerdictMemory(config.entries)
         self._tags: dict[IcapService, Tags] = {}
         self._listed = {each.service: each for each in config.services}
@@ -98,7 +108,15 @@ class Verdicts:
         terms = Terms(f"{client.address} {judges} {trust}", ttl, judges, by_tenant=config.scope == "tenant")
         tags = self._tags.setdefault(client, Tags(lambda: client.stats.istag, self._clock, config.confirm))
         return CachingService(
-            client, terms, self._memory, tags, self._clock, patience=timeout * PATIENCE, tier=self._tier, told=self._found
+            client,
+            terms,
+            self._memory,
+            tags,
+            self._clock,
+            patience=timeout * PATIENCE,
+            tier=self._tier,
+            told=self._found,
+            recalled=self._recalled,
         )
 
     def _found(self, found: Found) -> None:

@@ -42,6 +42,8 @@ from appliance.app.portal import site
 from appliance.app.publishing import Publisher, portal_route
 from appliance.app.quarantine import keeper
 from appliance.app.ready_clients import ReadyClients
+from appliance.app.recalled import Recalled
+from appliance.app.retro_samples import sampler
 from appliance.app.scanners import Scanners
 from appliance.app.sessions import Sessions
 from appliance.app.sockets import shared_out
@@ -143,11 +145,13 @@ class _Build:
         by_tenant = self._per_tenant(lambda auditor: auditor)
         self.sessions = Sessions(config.server, by_tenant, self.clock, seed)
         place = Place(index, worker_count(config))
-        self.verdicts = Verdicts(config.verdict_cache, self.metrics, self.clock, leaves.verdicts())
+        self.recalled = Recalled(paths.recalled)
+        self.verdicts = Verdicts(config.verdict_cache, self.metrics, self.clock, leaves.verdicts(), self.recalled.since)
         self.scanners = Scanners(config, self.lists, self.traffic.icap_event, place, self.verdicts)
         self.upstream = Upstream(config, rotation.own(leaves.authorities, beside), self.clock)
         self.quarantine = keeper(config, self.metrics)
         self.downloads = Downloads(config, self.clock)
+        self.samples = sampler(config, self.metrics)
         self.grants = self.upstream.grants()
         self.warnings = self.upstream.warnings(self.grants)
         tenants = {TenantId(tenant.tenant_id): tenant for tenant in config.tenant}
@@ -254,6 +258,7 @@ class _Build:
                 self.room,
                 self.quarantine,
                 offers(self.downloads.desk, self.pages, finish.flow),
+                self.samples,
             ),
             Headers(self._per_tenant(lambda auditor: auditor.alt_svc)),
             UpstreamTls(
@@ -297,7 +302,7 @@ class _Build:
         self.leaves.sample(health)
         self.publisher.sample(health)
         sample(self.presenting.identities.values(), health, self.clock.now())
-        for name, file in (("exclusions", self.learned), ("ca_ready", self.ready.file)):
+        for name, file in (("exclusions", self.learned), ("ca_ready", self.ready.file), ("recalled", self.recalled.file)):
             file.look()
             health.set(name, State.DEGRADED if file.trouble else State.OK, file.trouble)
             self.metrics.set("arcus_file_unreadable", name, value=int(bool(file.trouble)))
@@ -315,6 +320,8 @@ class _Build:
     async def close(self) -> None:
         self.survey.close()
         await self.quarantine.close()
+        if self.samples is not None:
+            await self.samples.close()
         await self.scanners.close()
         await self.verdicts.close()
         await self.leaves.close()

@@ -141,6 +141,12 @@ DETAIL = (
         "is of the packed form.",
     ),
     Field(
+        "samples.request",
+        _TEXT,
+        "Id of the sealed copy of the request's body (docs/retro.md), or `not kept: WORD`: `too_large`, `busy`, `failed`.",
+    ),
+    Field("samples.response", _TEXT, "The same of the response's body."),
+    Field(
         "quarantine",
         _TEXT,
         "Id of the infected body in the tenant's quarantine, or `not kept: WORD`: "
@@ -243,6 +249,7 @@ SCANS = tuple(
         ("headers", _LIST, "Headers of the verdict, a list of name and value."),
         ("scanners", _LIST, "What each scanner behind our own service said, with its milliseconds."),
         ("unscanned", _TEXT, "What of a body that passed the service did not look into: `encrypted`."),
+        ("of", _TEXT, "message of a stream, or trailers; absent: a body."),
         ("cached", _FLAG, "The service was not asked: it is what it said of the same body before."),
         ("age_s", _NUMBER, "Seconds since then."),
         ("scan_ms", _NUMBER, "Milliseconds that it took then; `ms` is what looking it up took."),

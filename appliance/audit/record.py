@@ -209,6 +209,8 @@ def _way(event: Event, notes: TaskNotes) -> None:
         event["coverage"] = covered
     if notes.packed:
         event["packed"] = notes.packed
+    if notes.samples:
+        event["samples"] = notes.samples
     if notes.quarantine:
         event["quarantine"] = notes.quarantine
     if notes.steps:
@@ -322,6 +324,7 @@ def _scan(scan: ScanVerdict) -> Event:
             "headers": [[printable(name, WORD), printable(value, LINE)] for name, value in scan.headers[:LIST]],
             "scanners": [printable(line, LINE) for line in scan.scanners[:LIST]],
             "unscanned": printable(scan.unscanned, LINE),
+            "of": scan.of,
             "cached": scan.cached,
             "age_s": round(scan.age, 3),
             "scan_ms": round(scan.scan_ms, 3),

@@ -178,6 +178,8 @@ class TaskNotes:
     """Sides whose body was scanned in the gzip form in which it was transferred."""
     by_unit: set[str] = field(default_factory=set)
     """``request`` and ``response``, where the body was judged unit by unit: what is counted went on, and nothing else."""
+    samples: dict[str, str] = field(default_factory=dict)
+    """Under which id a body that passed is kept, or ``not kept: WORD``, by ``request`` and ``response``."""
     quarantine: str = ""
     """Under which id an infected body is kept, or ``not kept: WORD``; empty without one, or without a quarantine."""
     mismatches: list[str] = field(default_factory=list)

@@ -30,7 +30,8 @@ class Item:
 
     ``id``: 128 bits in hex that say nothing of the body to who has not the tenant's key. ``at``: when it was found, seconds
     since the epoch. ``task``: the audit record. ``side``: request or response. ``coding``: the body's Content-Encoding; the
-    body is kept as it was transferred. ``times``: how often the tenant met it. ``damaged``: it cannot be read any more.
+    body is kept as it was transferred. ``media_type``: what its message called it, of samples (docs/retro.md). ``times``: how
+    often the tenant met it. ``damaged``: it cannot be read any more.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Item:
     client: str = ""
     side: str = ""
     coding: str = ""
+    media_type: str = ""
     times: int = 1
     damaged: bool = False
 

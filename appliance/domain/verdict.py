@@ -51,3 +51,5 @@ class ScanVerdict:
     """Seconds since then."""
     scan_ms: float = 0.0
     """Milliseconds that it took then."""
+    of: str = ""
+    """``message`` of a stream, or ``trailers``; empty: a body."""

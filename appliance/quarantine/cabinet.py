@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
-from appliance.config.quarantine import Quarantine
 from appliance.domain.quarantine import Damaged, Item, Keeping, QuarantineError
 from appliance.files import locked, sync, write_whole
 from appliance.quarantine.sealed_file import Ring, SealedFile, write
@@ -29,6 +28,17 @@ class Stored:
     size: int
 
 
+class Bounds(Protocol):
+    """What a tenant may have: octets on disk, files, and seconds. See ``config.quarantine.Quarantine``."""
+
+    @property
+    def max_total(self) -> int: ...
+    @property
+    def max_items(self) -> int: ...
+    @property
+    def max_age(self) -> float: ...
+
+
 class Cabinet:
     """All of this may block. Names of bodies come from the tenant's key, so that one body has one name within a tenant, and
     nobody can tell whether two tenants have the same."""
@@ -43,7 +53,7 @@ class Cabinet:
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    def keep(self, item: Item, source: BinaryIO, limits: Quarantine) -> Keeping:
+    def keep(self, item: Item, source: BinaryIO, limits: Bounds) -> Keeping:
         """Put a body away, or count it when it is there. A crash leaves no part of it where it can be listed.
 
         Raises:
@@ -91,7 +101,7 @@ class Cabinet:
                         found.append(Stored(entry.name, status.st_mtime, status.st_size))
         return sorted(found, key=lambda each: (each.at, each.id))
 
-    def full(self, limits: Quarantine) -> bool:
+    def full(self, limits: Bounds) -> bool:
         """It takes nothing until the oldest are deleted: it is exceeded by one body at most."""
         stored = self.stored()
         return len(stored) > limits.max_items or sum(each.size for each in stored) > limits.max_total

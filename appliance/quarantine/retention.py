@@ -7,7 +7,7 @@ from appliance.domain.act import Act
 from appliance.domain.clock import Clock
 from appliance.domain.ids import new_task_id
 from appliance.domain.quarantine import QuarantineError
-from appliance.quarantine.cabinet import Cabinet, Stored
+from appliance.quarantine.cabinet import Bounds, Cabinet, Stored
 from appliance.quarantine.keeper import ITSELF, Tell
 from appliance.quarantine.store import QuarantineStore
 
@@ -18,7 +18,7 @@ def prune(store: QuarantineStore, tenant: str, limits: Quarantine, tell: Tell, c
     """How many were deleted, by why: ``expired`` or ``displaced``. Raises OSError and ArcusError; then the rest stays."""
     cabinet = store.cabinet(tenant)
     cabinet.sweep()
-    gone = list(_surplus(cabinet.stored(), limits, clock.now()))
+    gone = list(surplus(cabinet.stored(), limits, clock.now()))
     tell([_act(cabinet, stored, why, clock.now()) for stored, why in gone])
     for stored, _ in gone:
         try:
@@ -28,7 +28,8 @@ def prune(store: QuarantineStore, tenant: str, limits: Quarantine, tell: Tell, c
     return {why: sum(1 for _, each in gone if each == why) for why in (EXPIRED, DISPLACED)}
 
 
-def _surplus(stored: list[Stored], limits: Quarantine, now: float) -> Iterator[tuple[Stored, str]]:
+def surplus(stored: list[Stored], limits: Bounds, now: float) -> Iterator[tuple[Stored, str]]:
+    """What has to go of files that are given the oldest first, and why: ``expired`` or ``displaced``."""
     items, size = len(stored), sum(each.size for each in stored)
     for each in stored:
         if each.at < now - limits.max_age:

@@ -114,7 +114,7 @@ class Hunter:
         """What the lists know, by the hash of a body or of what is packed in it."""
         found, now = [], self._clock.now()
         for tenant, sha256, plain in bodies:
-            hit = self._lists.find(tenant, sha256) or (self._lists.find(tenant, plain) if plain else None)
+            hit = self._lists.find(tenant, sha256) or (self._lists.find(tenant, plain) if len(plain) == 64 else None)
             if hit is not None:
                 found.append(Finding(tenant, sha256, hit.signature, hit.by, hit.engine, now))
         return found

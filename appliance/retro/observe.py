@@ -63,7 +63,8 @@ def _delivery(event: Event, scan: Event, side: str) -> Delivery:
         service=_text(scan, "service"),
         engine=_text(scan, "engine"),
         istag=_text(scan, "istag"),
-        judged_at=at - _number(scan, "age_s"),
+        # the verdict was made after the task began, and a long one may have ended much later
+        judged_at=(_number(event, "started_at") or at) - _number(scan, "age_s"),
         limits=tuple(sorted(_limits(event, scan, side))),
         sample=_sample(event, side),
     )
@@ -95,10 +96,16 @@ def _sample(event: Event, side: str) -> str:
 
 
 def _scans(event: Event) -> Iterator[dict[str, Any]]:
-    """Those whose body's hash is known: not of what was still arriving when the service had made up its mind."""
+    """Those of bodies whose hash is known: not of what was still arriving when the service had made up its mind, nor of
+    messages of streams and trailers."""
     scans = event.get("scans")
     for scan in scans if isinstance(scans, list) else ():
-        if isinstance(scan, dict) and _text(scan, "method") in _SIDES and _SHA256.match(str(scan.get("sha256") or "")):
+        if (
+            isinstance(scan, dict)
+            and not scan.get("of")
+            and _text(scan, "method") in _SIDES
+            and _SHA256.match(str(scan.get("sha256") or ""))
+        ):
             yield scan
 
 

@@ -39,7 +39,8 @@ _SAVE: Final = text(
     "(:tenant, :cause, :started_at, :ended_at, :lists, :position, :tag, :since, :judged, :found)"
 )
 _WAITING: Final = text(
-    "SELECT count(*) FROM retro_bodies WHERE tenant_id = :tenant AND sample <> '' AND verdict <> 'bad' AND judged_at < :since"
+    "SELECT count(*) FROM retro_bodies WHERE tenant_id = :tenant AND sample <> '' AND verdict <> 'bad' "
+    "AND judged_at < :since AND tried_at < :since"
 )
 _UNTOLD: Final = text(
     "SELECT tenant_id, sha256 FROM retro_bodies AS body WHERE tenant_id = :tenant AND verdict = 'bad' AND EXISTS (SELECT 1 "
@@ -79,12 +80,12 @@ class RetroLedger:
             if deliveries:
                 connection.exec_driver_sql(_BODY, [_body(each) for each in deliveries])
                 connection.exec_driver_sql(_FLOW, [_flow(each) for each in deliveries])
-            return _mark(connection, findings)
+            return mark(connection, findings)
 
     def mark(self, findings: Iterable[Finding]) -> int:
         """What was found: how many bodies became bad by it."""
         with self._store.writing() as connection:
-            return _mark(connection, findings)
+            return mark(connection, findings)
 
     def prune(self, tenant: str, before: float, bodies: int, flows: int) -> None:
         """Forget what is older, and what there is no room for, the oldest first."""
@@ -125,14 +126,14 @@ class RetroLedger:
         """Note how far a hunt has come, with what it found, in one transaction: unless it was sent back meanwhile, from
         ``before`` to elsewhere. How many bodies became bad."""
         with self._store.writing() as connection:
-            found = _mark(connection, findings)
+            found = mark(connection, findings)
             hunt = _hunt(connection, tenant)
             if hunt is not None and hunt.position == before:
                 _save(connection, replace(hunt, position=position, judged=hunt.judged + judged, found=hunt.found + found))
             return found
 
     def waiting(self, tenant: str, since: float) -> int:
-        """Samples whose last verdict is older than ``since``."""
+        """Samples whose last verdict is older than ``since``, and that were not tried since then."""
         with self._store.reading() as connection:
             return int(connection.execute(_WAITING, {"tenant": tenant, "since": since}).scalar_one())
 
@@ -154,7 +155,8 @@ class RetroLedger:
             connection.exec_driver_sql(_TOLD, [(tenant, sha256, flow.task, flow.side) for flow in flows])
 
 
-def _mark(connection: Connection, findings: Iterable[Finding]) -> int:
+def mark(connection: Connection, findings: Iterable[Finding]) -> int:
+    """How many bodies became bad by it."""
     number = 0
     for each in findings:
         values = {

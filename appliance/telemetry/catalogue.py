@@ -170,6 +170,18 @@ ICAP = (
     Spec("arcus_quarantine_removed_total", _C, ("why",), "Bodies deleted by the limits: expired, displaced."),
     Spec("arcus_retro_alerts_total", _C, ("tenant",), "Alerts on bodies that were delivered and found bad afterwards."),
     Spec(
+        "arcus_retro_samples_total",
+        _C,
+        ("result",),
+        "Bodies to be kept as samples: kept, again, too_large, busy, full, failed.",
+    ),
+    Spec(
+        "arcus_retro_judged_total",
+        _C,
+        ("tenant", "result"),
+        "Samples judged again: clean, bad, failed (there was no verdict), lost (the sample is gone).",
+    ),
+    Spec(
         "arcus_retro_bodies",
         _G,
         ("tenant", "what"),

@@ -58,12 +58,12 @@ LAYOUT: dict[str, tuple[str, ...]] = {
     ),
     "Connection": (
         "id", "conn_id", "conn_started_at", "conn_requests", "conn_bytes_received", "conn_bytes_sent", "not_scanned",
-        "scanned_bytes", "unscanned_bytes", "packed", "quarantine", "coverage",
+        "scanned_bytes", "unscanned_bytes", "packed", "samples.request", "samples.response", "quarantine", "coverage",
     ),
 }  # fmt: skip
 SCAN = (
     "outcome", "signature", "engine", "istag", "ms", "cached", "age_s", "scan_ms", "method", "service", "icap_status", "reason",
-    "size", "sha256", "unscanned", "scanners", "detail", "headers",
+    "size", "sha256", "of", "unscanned", "scanners", "detail", "headers",
 )  # fmt: skip
 STEPS = {
     "task": "From the start of the task to its end.",

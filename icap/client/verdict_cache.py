@@ -91,8 +91,10 @@ class CachingService:
         patience: float = 15.0,
         tier: Tier | None = None,
         told: Callable[[Found], None] = lambda _: None,
+        recalled: Callable[[str], float] = lambda _: 0.0,
     ) -> None:
-        """``patience``: seconds to wait for another's scan of the same body; then it is scanned again."""
+        """``patience``: seconds to wait for another's scan of the same body; then it is scanned again. ``recalled``: the moment
+        (seconds since the epoch) up to which verdicts on a body, by its hash, count no more."""
         self._service = service
         self._terms = terms
         self._memory = memory
@@ -101,6 +103,7 @@ class CachingService:
         self._patience = patience
         self._tier = tier
         self._told = told
+        self._recalled = recalled
         self._flights: dict[tuple[str, Key], asyncio.Event] = {}
 
     async def adapt(self, message: Message) -> Adapted:
@@ -146,7 +149,8 @@ class CachingService:
         return not self._too_old(kept) and self._tags.holds(kept.verdict.istag)
 
     def _too_old(self, kept: Kept) -> bool:
-        return not 0 <= self._clock.now() - kept.since < self._terms.ttl
+        in_time = 0 <= self._clock.now() - kept.since < self._terms.ttl
+        return not in_time or kept.since <= self._recalled(kept.verdict.sha256)
 
     def _answer(self, kept: Kept, message: Message, started: float) -> Adapted:
         ms = (self._clock.monotonic() - started) * 1000

@@ -1,5 +1,6 @@
 """Messages of a stream: who judges each, and what becomes of it (C7)."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -72,7 +73,7 @@ async def test_c7_an_infected_message_is_refused_and_recorded() -> None:
     blocked = verdict("REQMOD", Outcome.BLOCKED, Reason.MALWARE_FOUND, signature="Eicar")
     made, notes = await upgraded(Place(Service(Adapted(blocked)), **SCAN))
     assert await made.metadata[JUDGES[True]].judge(unit(b"x")) == Refusal(1008, "malware_found: Eicar")
-    assert (notes.reason, notes.detail, notes.scans) == (Reason.MALWARE_FOUND, "Eicar", [blocked])
+    assert (notes.reason, notes.detail, notes.scans) == (Reason.MALWARE_FOUND, "Eicar", [replace(blocked, of="message")])
 
 
 @pytest.mark.security

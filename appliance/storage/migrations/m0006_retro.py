@@ -48,7 +48,7 @@ CREATE TABLE retro_hunts (
     ended_at FLOAT NOT NULL,
     lists VARCHAR(64) NOT NULL,
     position VARCHAR(64) NOT NULL,
-    tag VARCHAR(64) NOT NULL,
+    tag TEXT NOT NULL,
     since FLOAT NOT NULL,
     judged INTEGER NOT NULL,
     found INTEGER NOT NULL

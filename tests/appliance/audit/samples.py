@@ -93,6 +93,7 @@ def _scans() -> list[ScanVerdict]:
             engine="ClamAV 1.4/27000",
             ms=1.25,
             size=1000,
+            of="message",
         ),
         ScanVerdict(
             "icap://127.0.0.1:1344/respmod",
@@ -157,6 +158,7 @@ def full_task(**changes: Any) -> TaskNotes:
         scanned_bytes={"request": 1000},
         unscanned_bytes={"response: streamed": 5},
         packed=["request"],
+        samples={"request": "0" * 32, "response": "not kept: busy"},
         quarantine="01m7zwxrg5thfb6zkjb95vm63v",
         websocket_frames=(4, 5),
     )

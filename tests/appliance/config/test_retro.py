@@ -26,6 +26,12 @@ def test_it_is_on_and_bounded_by_itself() -> None:
         ("{max_age: 59s}", "greater than or equal to 60"),
         ("{hashes: [/nowhere/x.txt]}", "/nowhere/x.txt: no such file"),
         ("{nonsense: 1}", "nonsense"),
+        ("{samples: {tenants: [nobody]}}", "nobody"),
+        ("{samples: {share: 0}}", "greater than 0"),
+        ("{samples: {share: 1.1}}", "less than or equal to 1"),
+        ("{samples: {max_size: 65M}}", "less than or equal to"),
+        ("{samples: {types: [PDF]}}", "not a content type"),
+        ("{rate: 0}", "greater than 0"),
     ],
 )
 def test_what_it_refuses(text: str, told: str) -> None:
@@ -41,3 +47,10 @@ def test_lists_need_the_process_that_looks_at_them(tmp_path: Path) -> None:
     assert retro(f"{{hashes: [{file}]}}").hashes == [file]
     with pytest.raises(ConfigError, match="configure admin"):
         retro(f"{{hashes: [{file}]}}", base)
+
+
+def test_samples_need_the_process_that_judges_and_deletes_them() -> None:
+    without = changed(('admin:\n  listen: {address: "127.0.0.1:9090"}\n', ""))
+    assert retro("{samples: {tenants: [blue]}}").samples.max_size == 8 << 20
+    with pytest.raises(ConfigError, match="configure admin"):
+        retro("{samples: {tenants: [blue]}}", without)

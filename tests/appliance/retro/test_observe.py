@@ -42,7 +42,8 @@ def test_a_body_that_passed() -> None:
     [
         {"action": "block", "status": 403}, {"action": "fail"}, {"status": 0}, {"kind": "websocket"}, {"kind": "retro"},
         {"tenant_id": ""}, {"scans": None}, {"scans": [scan(outcome="error")]}, {"scans": [scan(outcome="blocked")]},
-        {"scans": [scan(sha256="")]}, {"scans": [scan(sha256="A" * 64)]}, {"scans": [scan(method="PUT")]}, {"scans": [7]},
+        {"scans": [scan(sha256="")]}, {"scans": [scan(sha256="A" * 64)]}, {"scans": [scan(method="PUT")]},
+        {"scans": [scan(of="message")]}, {"scans": [7]},
     ],
 )  # fmt: skip
 def test_what_was_not_delivered_or_has_no_hash(more: dict[str, Any]) -> None:

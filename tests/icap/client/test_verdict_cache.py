@@ -60,7 +60,7 @@ class Bench:
     told: list[Found] = field(default_factory=list)
     terms: Terms = field(default_factory=lambda: Terms("p", 60.0))
 
-    def caching(self, tier: object = None, patience: float = 5.0, terms: Terms | None = None) -> CachingService:
+    def caching(self, tier: object = None, patience: float = 5.0, terms: Terms | None = None, **more: object) -> CachingService:
         tags = Tags(lambda: self.service.istag, self.clock, 10.0)
         terms, told = terms or self.terms, self.told.append
         return CachingService(
@@ -71,7 +71,8 @@ class Bench:
             self.clock,
             patience=patience,
             tier=tier,
-            told=told,  # type: ignore[arg-type]
+            told=told,
+            **more,  # type: ignore[arg-type]
         )
 
     @property
@@ -476,3 +477,17 @@ async def test_c7_what_hardly_comes_again_is_neither_looked_for_nor_kept() -> No
     assert (len(bench.service.asked), bench.told) == (2, [])
     await cache.adapt(message())
     assert len(bench.service.asked) == 3
+
+
+async def test_d6_a_body_that_was_found_bad_since_is_scanned_again_and_kept_again(bench: Bench) -> None:
+    found: dict[str, float] = {}
+    caching, digest = bench.caching(recalled=lambda digest: found.get(digest, 0.0)), sha256(b"body").hexdigest()
+    for _ in range(2):
+        await caching.adapt(message())
+    assert bench.scans == 1
+    found[digest] = bench.clock.now()
+    await caching.adapt(message())
+    assert bench.scans == 2
+    found[digest] = bench.clock.now() - 0.5
+    await caching.adapt(message())
+    assert bench.scans == 2
