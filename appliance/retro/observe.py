@@ -18,6 +18,11 @@ _VERDICTS: Final = {
 _LIMITS: Final = {
     NotScanned.HEAD_ONLY.word: Limit.HEAD_ONLY, NotScanned.PART.word: Limit.PART, NotScanned.ENCRYPTED.word: Limit.ENCRYPTED,
 }  # fmt: skip
+SEEN: Final = (
+    "id", "kind", "tenant_id", "user_id", "source_ip", "destination_host", "url", "action", "reason", "status",
+    "upstream_status", "created_at", "scans", "not_scanned", "packed", "samples",
+)  # fmt: skip
+"""All that is looked at of an event."""
 _URL: Final = 1000
 _MAX_SIZE: Final = 1 << 50
 

@@ -1,10 +1,13 @@
 """The audit stream's way into the ledger: one more sink of the drain."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
+from appliance.audit.picked import Picker
 from appliance.audit.sinks.base import State, Written
-from appliance.retro.observe import Event
+from appliance.retro.observe import SEEN, Event
+
+_PICKER: Final = Picker(SEEN)
 
 _SIGN = b'"scans":['
 
@@ -21,16 +24,9 @@ class RetroSink:
         return state
 
     def write(self, lines: Sequence[bytes]) -> Written:
-        self._observe([event for line in lines if _SIGN in line and (event := _event(line)) is not None])
+        # what is no event is counted where events are stored
+        self._observe([event for line in lines if _SIGN in line and (event := _PICKER.pick(line)) is not None])
         return Written()
 
     def close(self) -> None:
         """The ledger belongs to who made it."""
-
-
-def _event(line: bytes) -> Event | None:
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        return None  # counted where events are stored
-    return event if isinstance(event, dict) else None

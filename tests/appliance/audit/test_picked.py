@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from appliance.audit.picked import Picker, parse
 from appliance.audit.record import to_event
 from appliance.audit.sinks.store import STORED, parse_event
-from appliance.learning.observe import SEEN
+from appliance.learning.observe import SEEN, acceptance, refusal
+from appliance.retro.observe import SEEN as HUNTED
+from appliance.retro.observe import deliveries, finding
 from tests.appliance.audit.samples import full_task
 from tests.appliance.audit.test_record import MASKER
 
@@ -111,3 +113,29 @@ def test_a_real_event_gives_all_that_is_asked_for(names: tuple[str, ...]) -> Non
 def test_a_line_with_more_than_ascii_is_no_event() -> None:
     assert parse_event('{"id":"é"}'.encode()) is None
     assert parse_event(b'{"id":"\\u00e9"}') == ({"id": "é"}, '{"id":"\\u00e9"}')
+
+
+CLEAN = {"method": "RESPMOD", "outcome": "clean", "sha256": "a" * 64}
+INFECTED = CLEAN | {"outcome": "blocked", "reason": "malware_found"}
+TLS = {"version": "TLSv1.3", "error": "", "alert": "unknown_ca", "cipher": "x"}
+WHOLE = {
+    "id": "i", "conn_id": "c", "tenant_id": "t", "user_id": "", "source_ip": "10.0.0.1", "destination_host": "a.test",
+    "url": "u", "user_agent": "agent", "kind": "request", "action": "allow", "reason": "ok", "status": 200,
+    "upstream_status": 200, "created_at": 5.0, "conn_requests": 1, "decrypt": "intercept",
+    "client_hello": {"ja4": "j", "sni": "a.test", "ja3": "x"}, "client_tls": TLS, "server_tls": TLS, "scans": [CLEAN],
+    "not_scanned": ["response: part"], "packed": ["response"], "samples": {"response": "b" * 32}, "steps": {"wait": 1.0},
+}  # fmt: skip
+PINNED = {"tls_failure": "pinned", "tls_failure_side": "client"}
+
+
+@pytest.mark.parametrize("changes", [{}, PINNED, {"tls_failure": "mtls"}, {"reason": "malware_found", "scans": [INFECTED]}])
+def test_who_reads_events_asks_for_all_that_it_looks_at(changes: dict[str, Any]) -> None:
+    event: dict[str, Any] = WHOLE | changes
+    line = json.dumps(event).encode()
+    learned, hunted = Picker(SEEN).pick(line), Picker(HUNTED).pick(line)
+    assert learned is not None
+    assert hunted is not None
+    assert (refusal(learned), acceptance(learned)) == (refusal(event), acceptance(event))
+    assert (list(deliveries(hunted)), finding(hunted)) == (list(deliveries(event)), finding(event))
+    assert refusal(event) or acceptance(event)
+    assert list(deliveries(event)) or finding(event)
