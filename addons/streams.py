@@ -41,12 +41,14 @@ _NO_LIMIT: Final = 1 << 62
 def judged_by_unit(flow: HTTPFlow, auditor: Auditor, message: Request | Response) -> bool:
     """Whether a message is such a stream. One that states its length has an end, and is a body like others; so is what is
     meant to be kept as a file. Of requests only calls go on before they are complete."""
-    if auditor.event_stream != "scan" or "content-length" in message.headers:
+    asks = message is flow.request
+    if auditor.event_stream != "scan" or (asks and flow.request.method != "POST") or "content-length" in message.headers:
         return False
     kind = media_type(message)
     if isinstance(message, Request):
         return _is_envelopes(kind)
-    if flow.request.method == "HEAD" or message.status_code in (101, 204, 304) or "content-disposition" in message.headers:
+    other = flow.request.method == "HEAD" or message.status_code in (101, 204, 206, 304)
+    if other or "content-disposition" in message.headers:
         return False
     return kind == "multipart/x-mixed-replace" or ((_is_envelopes(kind) or kind in _TEXTS) and not _navigates(flow.request))
 

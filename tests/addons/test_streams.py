@@ -95,6 +95,20 @@ def test_c7_streams_are_told_by_their_media_type_and_that_they_have_no_length(
 
 
 @pytest.mark.security
+@pytest.mark.parametrize("status", [204, 206, 304])
+def test_c7_what_is_no_whole_answer_is_none_without_an_end(status: int) -> None:
+    """A part of a resource follows ``ranges``."""
+    place = place_of(Service())
+    made = flow()
+    notes = task(made)
+    response = answered(made, status, b"", {"Content-Type": SSE})
+    response.headers.pop("content-length", None)
+    place.adapt.responseheaders(made)
+    assert JUDGES[False] not in made.metadata
+    assert (notes.reason is Reason.NOT_SCANNABLE) is (status == 206)
+
+
+@pytest.mark.security
 def test_c7_what_a_browser_would_keep_as_a_file_is_not_taken_apart() -> None:
     place = place_of(Service())
     made = flow(headers={"Sec-Fetch-Mode": "navigate"})
