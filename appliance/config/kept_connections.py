@@ -21,4 +21,5 @@ class KeptConnections(Node):
     """Seconds after its handshake that a connection is given away; for so long is believed what was found out then, revocation
     included."""
     per_client: Annotated[int, Field(ge=1, le=256)] = 16
-    """How many may wait for one client address; the oldest goes first. A worker keeps 1024 for all clients together."""
+    """How many may wait for one client address; the oldest goes first. A worker keeps 1024 for all clients
+    together, or an eighth of the files that it may have open, if that is less."""
