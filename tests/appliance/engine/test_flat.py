@@ -91,7 +91,8 @@ def block(flow: HTTPFlow) -> None:
 
 
 def kill(flow: HTTPFlow) -> None:
-    flow.kill()
+    if flow.killable:
+        flow.kill()
 
 
 def add(name: str, value: str, flow: HTTPFlow) -> None:
