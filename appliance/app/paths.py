@@ -114,7 +114,14 @@ class StatePaths:
 
     def create(self) -> None:
         """Make the folders that exist from the start. Raises OSError naming the one that cannot be made."""
-        folders = (self.root, self.ca, self.spool, self.run, self.metrics, self.pki, self.grants, self.bodies, self.quarantine)
-        for folder in folders:  # a worker sees none that is made after its start (``closed_keys``)
+        kept = (self.pki, self.grants, self.bodies, self.quarantine, self.proceed_key.parent)
+        for folder in (
+            self.root,
+            self.ca,
+            self.spool,
+            self.run,
+            self.metrics,
+            *kept,
+        ):  # a worker sees none that is made after its start (``closed_keys``)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)

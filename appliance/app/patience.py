@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+from collections.abc import Callable
 from typing import Final
 
 from appliance.app.paths import StatePaths
@@ -52,6 +53,11 @@ class Downloads:
         while True:
             await asyncio.sleep(EVERY)
             self.shelf.check()
+
+    async def drained(self, left: Callable[[], float]) -> None:
+        """Others serve now: wait until what is clean was fetched, for as long as ``left`` says (seconds)."""
+        while self.shelf.states() and left() > 0:  # noqa: ASYNC110 - the end of a time as well
+            await asyncio.sleep(min(EVERY, left()))
 
     async def close(self) -> None:
         """Before the spool is closed: what is held has its records."""

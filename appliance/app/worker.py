@@ -101,6 +101,7 @@ async def run(config: AppConfig, sockets: Mapping[str, socket.socket], index: in
         await stage.enter()
         beating = asyncio.create_task(beat.run(leave.handed_over))
         await worker.run(leave.begun, lambda: leave.left, lambda: leave.replaced)
+        await build.downloads.drained(lambda: leave.left if leave.replaced else 0.0)
     finally:
         await build.downloads.close()
         # Before the health file goes: then the admin process makes its last pass, and leaves segments that are held.

@@ -420,3 +420,23 @@ def test_c7_in_a_browser(lab: Lab, tmp_path: Path) -> None:
         lab.scanner.go.set()
         person.until("document.title == 'Dangerous content blocked'")
         person.screenshot("patience-infected")
+
+
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
+def test_c7_a_link_that_saves_gets_the_file_and_not_the_page(lab: Lab, tmp_path: Path) -> None:
+    """``<a download>``: whatever comes is saved under the file's name."""
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    proxy = f"--proxy-server=http://127.0.0.1:{lab.appliance.port('explicit')}"
+    with browser(tmp_path, proxy, ca=lab.appliance.ca()) as person:
+        person.save_to(folder)
+        base = f"https://origin.test:{lab.origin.port}"
+        person.open(f"{base}/gen?size=100&type=text/html")
+        path, mark = lab.path()
+        link = f"Object.assign(document.createElement('a'), {{href: {json.dumps(base + path)}, download: 'linked.iso'}})"
+        person.run(f"(() => {{ const link = {link}; document.body.append(link); link.click(); return 1 }})()")
+        wait_until(lambda: [each for each in lab.origin.transfers if mark in each.target], what="the request")
+        threading.Timer(3.0, lab.scanner.go.set).start()
+        saved = folder / "linked.iso"
+        wait_until(lambda: saved.exists() and saved.stat().st_size > 0, what="the file is saved")
+        wait_until(lambda: hashlib.sha256(saved.read_bytes()).hexdigest() == digest(SIZE), what="the right bytes")
