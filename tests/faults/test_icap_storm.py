@@ -83,7 +83,8 @@ async def test_c6_icap_c39_nothing_passes_unscanned_and_every_bypass_is_recorded
         runs = (load.run(_jobs(number * TRANSACTIONS, web.port)) for number, load in enumerate(loads))
         strict, lenient = await asyncio.gather(*runs)
         witness.look()
-        events = witness.events()
+        # not the alarms about files that by chance were clean before they were infected
+        events = [event for event in witness.events() if event["kind"] != "retro"]
     await icap.close()
     print(icap.transactions, sorted(icap.faults.items()), *(Counter(each.status for each in run) for run in (strict, lenient)))
     assert set(icap.faults) == set(FAULTS) or TRANSACTIONS < 5000
