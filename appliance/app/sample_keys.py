@@ -15,6 +15,9 @@ def store(config: AppConfig) -> QuarantineStore:
 def make_keys(config: AppConfig) -> None:
     """For the tenants that have none. Raises OSError, and ConfigError for one that is there and cannot be read."""
     kept = store(config)
+    if config.retro.samples.tenants:
+        # before workers start: what comes to stand in state_dir later, they cannot read
+        StatePaths(config.state_dir).samples.mkdir(mode=0o700, parents=True, exist_ok=True)
     for tenant in config.retro.samples.tenants:
         file = kept.key(tenant)
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -122,7 +122,9 @@ def _list(event: Event, name: str) -> list[str]:
 def _text(event: Event, name: str) -> str:
     """A lone surrogate is no UTF-8, and the database refuses it."""
     value = event.get(name)
-    return value[:2048].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return value[:2048] if value.isascii() else value[:2048].encode("utf-8", "replace").decode()
 
 
 def _number(event: Event, name: str) -> float:
