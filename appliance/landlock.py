@@ -48,7 +48,7 @@ def close_files(secrets: Collection[Path], read_again: Collection[Path] = ()) ->
     Raises:
         NotClosed: the system does not have it or does not let us, or where the files are does not allow it.
     """
-    wanted = {_real(path) for path in secrets}
+    wanted = {each for path in secrets for each in (_real(path), path.resolve())}  # a link, and the file that it leads to
     above = {folder for path in wanted for folder in path.parents}
     if _REPLACED in above:
         raise NotClosed(f"a key is under {_REPLACED}, where other files are replaced while we run")

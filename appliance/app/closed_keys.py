@@ -36,10 +36,16 @@ def _read_again(config: AppConfig) -> Iterator[Path]:
 
 def _held_by_signer(config: AppConfig) -> Iterator[Path]:
     paths = StatePaths(config.state_dir)
+    own = {ca.name for ca in config.ca if ca.signer != "process"}
+    yield from (each / KEY for each in paths.ca.glob("*") if _name(each.name) not in own)  # also of CAs that nobody uses now
     for ca in config.ca:
         if ca.signer == "process":
             yield paths.ca / ca.name / KEY
-            yield from (each / KEY for each in paths.ca.glob(f".{ca.name}.*"))
             yield from filter(None, (ca.private_key, ca.pkcs11.pin_file if ca.pkcs11 else None))
     if needs_signer(config):
         yield from paths.untrusted_ca.glob(f"*/{KEY}")
+
+
+def _name(folder: str) -> str:
+    """The CA's, of whichever generation (``certs.generations``)."""
+    return folder[1:].rpartition(".")[0] if folder.startswith(".") else folder

@@ -15,7 +15,7 @@ import json, os, shutil, sys
 from pathlib import Path
 from appliance.landlock import close_files
 home = Path(sys.argv[1])
-close_files([home / "ca" / "main" / "ca.key", home / "ca" / "later" / "ca.key"])
+close_files([home / "ca" / "main" / "ca.key", home / "ca" / "later" / "ca.key", home / "ca" / "linked" / "ca.key"])
 told = {}
 
 def tried(name, what):
@@ -28,6 +28,7 @@ def tried(name, what):
 secret = home / "ca" / "main" / "ca.key"
 tried("read", secret.read_bytes)
 tried("through a link", lambda: (home / "run" / "link").read_bytes())
+tried("by the name that it has elsewhere", (home / "vault" / "key").read_bytes)
 tried("copy", lambda: shutil.copyfile(secret, home / "run" / "copy"))
 tried("move", lambda: os.rename(secret, home / "run" / "moved"))
 tried("hard link", lambda: os.link(secret, home / "run" / "linked"))
@@ -59,9 +60,11 @@ WHY_NOT = why_not()
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    for folder in ("ca/main", "run", "spool"):
+    for folder in ("ca/main", "ca/linked", "run", "spool", "vault"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "ca/main/ca.key").write_text("secret")
+    (tmp_path / "vault/key").write_text("secret")
+    (tmp_path / "ca/linked/ca.key").symlink_to(tmp_path / "vault/key")
     (tmp_path / "ca/main/ca.pem").write_text("for all")
     (tmp_path / "run/link").symlink_to(tmp_path / "ca/main/ca.key")
     return tmp_path
@@ -78,7 +81,7 @@ def test_tls_08_a_key_that_was_given_up_cannot_be_read_by_any_way(home: Path) ->
         "the system's",
     }  # fmt: skip
     assert "secret" not in done.stdout, "the child could not either"
-    assert told["read"] == told["made later"] == "PermissionError"
+    assert told["read"] == told["made later"] == told["by the name that it has elsewhere"] == "PermissionError"
     assert (home / "ca/main/ca.key").read_text() == "secret"
     assert not (home / "run/copy").exists() or (home / "run/copy").read_text() == ""
 

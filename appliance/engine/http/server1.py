@@ -41,6 +41,9 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 PIPELINE_LIMIT = 256 * 1024
 """Bytes that a client may send ahead while a response is pending. Beyond it the rest is not served: the connection closes
 after the response, and the client repeats what was not answered (RFC 9112 section 9.3.2)."""
+MAX_AT_ONCE = 64
+"""Pipelined requests in a row that are answered in the turn in which they are read (block pages). The next is read from within
+the end of the last, and others wait for their turn meanwhile; beyond it the same holds."""
 
 
 class StrictHttp1Server(StrictHttp1):
@@ -61,6 +64,7 @@ class StrictHttp1Server(StrictHttp1):
         self._default_port = 443 if context.client.tls else 80
         self._head: RequestHead | None = None
         self._trailers: tuple[Field, ...] = ()
+        self._at_once = 0
 
     # -- requests
 
@@ -155,7 +159,7 @@ class StrictHttp1Server(StrictHttp1):
         """From now on this request is in progress."""
         self._head = head
         self.request = request
-        self.reusable = head.keep_alive
+        self.reusable = head.keep_alive and self._at_once < MAX_AT_ONCE
         if head.framing[0] is BodyKind.NONE:
             self.state = self.wait
         else:
@@ -319,7 +323,11 @@ class StrictHttp1Server(StrictHttp1):
             return
         self._reset()
         if self.inbox:
-            yield from self._read(self.inbox)
+            self._at_once += 1
+            try:
+                yield from self._read(self.inbox)
+            finally:
+                self._at_once -= 1
 
     def _reset(self) -> None:
         self.request_done = self.response_done = False

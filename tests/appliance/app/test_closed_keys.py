@@ -41,6 +41,19 @@ def test_a_worker_that_signs_itself_keeps_what_it_needs(tmp_path: Path, asked: l
     assert asked == []
 
 
+@pytest.mark.security
+@pytest.mark.parametrize("signer", ["process", "in_process"])
+def test_tls_08_keys_of_cas_that_the_configuration_has_no_more(tmp_path: Path, asked: list[Any], signer: str) -> None:
+    """Clients may trust them still. A CA of the same worker's signing keeps its own."""
+    for folder in ("main", ".main.next", "former", ".former.previous"):
+        (tmp_path / "ca" / folder).mkdir(parents=True)
+    assert close_keys(config(tmp_path, signer=signer)) == "out of reach"
+    expected = {"ca/former/ca.key", "ca/.former.previous/ca.key"}
+    if signer == "process":
+        expected |= {"ca/main/ca.key", "ca/.main.next/ca.key"}
+    assert {str(path.relative_to(tmp_path)) for path in asked[0]} == expected
+
+
 def test_files_elsewhere_are_left_alone(tmp_path: Path, asked: list[Any]) -> None:
     own = {"certificate": tmp_path / "etc" / "ca.pem", "private_key": tmp_path / "etc" / "ca.key"}
     close_keys(config(tmp_path / "state", **own))

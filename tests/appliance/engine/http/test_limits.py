@@ -1,16 +1,20 @@
 """Each limit holds at its value, and one more is refused with its own reason."""
 
 import pytest
+from mitmproxy.http import HTTPFlow, Response
 from mitmproxy.proxy.layers.http import HTTPMode
 
 from appliance.config.server import Limits
 from appliance.domain.errors import ClientError
 from appliance.domain.reason import Reason
 from appliance.domain.target import Target
+from appliance.engine.flat import FlatHttpLayer
 from appliance.engine.http.body import ChunkedReader
 from appliance.engine.http.faults import BadMessage, Fault
 from appliance.engine.http.head import read_head
 from appliance.engine.http.request_target import TargetForm
+from appliance.engine.http.server1 import MAX_AT_ONCE
+from appliance.engine.task_http import TaskHttpLayer
 from tests.engine_driver import Driver
 
 HEAD = b"GET / HTTP/1.1\r\nHost: example.com\r\n"
@@ -164,6 +168,37 @@ def test_pipelined_bytes_are_bounded_and_the_first_answer_still_arrives() -> Non
     assert driver.sent.endswith(b"Connection: close\r\n\r\nok")
     assert driver.closed
     assert len(driver.flows) == 1
+
+
+@pytest.mark.security
+@pytest.mark.parametrize("kind", [TaskHttpLayer, FlatHttpLayer])
+@pytest.mark.parametrize("hook", ["requestheaders", "request"])
+@pytest.mark.parametrize("ahead", [MAX_AT_ONCE, MAX_AT_ONCE + 1, 3000])
+def test_requests_that_are_answered_at_once_are_as_many_in_a_row(kind: type[TaskHttpLayer], hook: str, ahead: int) -> None:
+    """Thousands of blocked requests in one read ended in a RecursionError, after half a second for this client alone."""
+
+    def block(flow: HTTPFlow) -> None:
+        flow.response = Response.make(403, b"blocked")
+
+    class Pipelining(Driver):
+        layer_type = kind
+
+    driver = Pipelining(tls=True, hooks={hook: block})
+    driver.feed((HEAD + b"\r\n") * ahead)
+    served = min(ahead, MAX_AT_ONCE + 1)
+    assert driver.sent.count(b"HTTP/1.1 403") == served == len(driver.flows)
+    assert driver.closed == (ahead > MAX_AT_ONCE)
+    assert driver.sent.count(b"Connection: close") == int(driver.closed)
+    assert not any(flow.live for flow in driver.flows)
+
+
+def test_the_next_requests_are_counted_anew() -> None:
+    driver = Driver(tls=True)
+    driver.feed((HEAD + b"\r\n") * (3 * MAX_AT_ONCE))
+    for _ in range(3 * MAX_AT_ONCE):
+        driver.upstreams[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    assert driver.sent.count(b"HTTP/1.1 200 OK") == 3 * MAX_AT_ONCE
+    assert not driver.closed
 
 
 def test_read_head_recognises_connect() -> None:
