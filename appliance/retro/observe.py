@@ -20,7 +20,7 @@ _LIMITS: Final = {
 }  # fmt: skip
 SEEN: Final = (
     "id", "kind", "tenant_id", "user_id", "source_ip", "destination_host", "url", "action", "reason", "status",
-    "upstream_status", "created_at", "scans", "not_scanned", "packed", "samples",
+    "upstream_status", "created_at", "started_at", "scans", "not_scanned", "packed", "samples",
 )  # fmt: skip
 """All that is looked at of an event."""
 _URL: Final = 1000

@@ -121,7 +121,7 @@ TLS = {"version": "TLSv1.3", "error": "", "alert": "unknown_ca", "cipher": "x"}
 WHOLE = {
     "id": "i", "conn_id": "c", "tenant_id": "t", "user_id": "", "source_ip": "10.0.0.1", "destination_host": "a.test",
     "url": "u", "user_agent": "agent", "kind": "request", "action": "allow", "reason": "ok", "status": 200,
-    "upstream_status": 200, "created_at": 5.0, "conn_requests": 1, "decrypt": "intercept",
+    "upstream_status": 200, "created_at": 5.0, "started_at": 2.0, "conn_requests": 1, "decrypt": "intercept",
     "client_hello": {"ja4": "j", "sni": "a.test", "ja3": "x"}, "client_tls": TLS, "server_tls": TLS, "scans": [CLEAN],
     "not_scanned": ["response: part"], "packed": ["response"], "samples": {"response": "b" * 32}, "steps": {"wait": 1.0},
 }  # fmt: skip
