@@ -17,7 +17,10 @@ def file_name(disposition: str, path: str) -> str:
     if disposition:
         message = Message()
         message["Content-Disposition"] = disposition.replace("\r", " ").replace("\n", " ")
-        named = message.get_filename("") or ""
+        try:
+            named = message.get_filename("") or ""
+        except ValueError:  # a character set that cannot be had so: "undefined", "idna", one with a zero octet
+            named = ""
     segment = unquote(path.partition("?")[0].rpartition("/")[2])
     return _plain(named) or _plain(segment) or "download"
 

@@ -109,11 +109,11 @@ class Counter:
             await _say(sock, {"view": download.look().to_json()})
             return
         try:
-            told = {"size": opened.size, "headers": opened.headers, "etag": opened.etag}
-            _send_with(sock, {"file": told}, opened.descriptor)
-        finally:
-            os.close(opened.descriptor)
-        try:
+            try:
+                told = {"size": opened.size, "headers": opened.headers, "etag": opened.etag}
+                _send_with(sock, {"file": told}, opened.descriptor)
+            finally:
+                os.close(opened.descriptor)
             while (said := await _line(sock, None)) is not None:
                 kept = _deliver(download, *said["sent"])
                 with contextlib.suppress(ConnectionError):  # who left does not wait for an answer

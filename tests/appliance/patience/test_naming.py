@@ -20,6 +20,9 @@ from appliance.patience.naming import MAX_NAME, delivered, disposition, file_nam
         ('attachment; filename="C:\\\\dir\\\\a.exe"', "/x", "a.exe"),
         ("", "/%2e%2e", "download"),
         ("", "/exe%E2%80%AEtxt.scr", "exe_txt.scr"),
+        ("attachment; filename*=undefined''a.exe", "/x.zip", "x.zip"),
+        ("attachment; filename*=idna''a%80.exe", "/x.zip", "x.zip"),
+        ("attachment; filename*=\x00''a.exe", "/x.zip", "x.zip"),
     ],
 )
 def test_by_the_server_s_field_or_by_the_path(given_: str, path: str, name: str) -> None:
@@ -39,6 +42,18 @@ def test_whatever_a_server_says_the_name_is_harmless(given_: str, path: str) -> 
     assert value.isprintable()
     assert value.startswith('attachment; filename="')
     assert value.count('"') == 2
+
+
+_WORDS = (
+    "attachment; ", "filename", "*", "0", "1", "=", "''", "utf-8", "undefined", "idna", "punycode", "%80", "%", '"', ";", "=?",
+    "\udc80", "\\", "/", "..", "\x00", "\u00e9",
+)  # fmt: skip
+
+
+@pytest.mark.security
+@given(st.lists(st.sampled_from(_WORDS), max_size=14).map("".join))
+def test_a_field_in_every_spelling_gives_a_name(field: str) -> None:
+    assert disposition(file_name("attachment; filename" + field, "/x")).isascii()
 
 
 @pytest.mark.security

@@ -89,6 +89,19 @@ async def test_a_delivery_that_cannot_be_recorded_has_failed(place: Place, line:
     line.close()
 
 
+@pytest.mark.security
+async def test_a_file_that_cannot_be_handed_over_is_not_held_for_ever(place: Place, line: Line) -> None:
+    """A server's field that is too long for the socket, or a client that left meanwhile: no delivery is under way."""
+    download, body, task = place.begin(body=Held(b"0123456789", ended=True))
+    download.ready(body, (("Content-Type", "\u00ff" * 100_000),))
+    with pytest.raises(Unreachable):
+        await line.take(download.number)
+    line.close()
+    assert download.fetching == 0
+    place.pass_time(place.config.keep + 1)
+    assert (task.records, body.closed) == ([(Reason.DOWNLOAD_ABANDONED, 0)], True)
+
+
 async def test_a_worker_that_has_ended_is_said_to(tmp_path: Path, counter: Counter, line: Line) -> None:
     counter.close()
     for name in ("one", "never"):
