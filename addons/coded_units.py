@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final, Protocol
 
-from addons.decoding import Undecodable
+from addons.decoding import Decoder, Undecodable
 from appliance.engine.messages import Unit, UnitReader
 
 _AHEAD: Final = 64 * 1024
@@ -18,6 +18,9 @@ class Undo(Protocol):
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Raises Undecodable."""
+
+    def last(self) -> Iterator[bytes]:
+        """The body is over: what a lenient reader makes of what is left. Raises Undecodable."""
 
 
 class CodedUnits:
@@ -54,7 +57,13 @@ class CodedUnits:
         yield from self._go_on(units)
 
     def end(self) -> Iterator[Unit]:
-        yield from self._go_on(list(self._inner.end()), over=True)
+        units: list[Unit] = []
+        try:
+            for piece in self._undo.last() if not self._why else ():
+                units += self._inner.read(piece)
+        except Undecodable as error:
+            yield self._broken(str(error))
+        yield from self._go_on([*units, *self._inner.end()], over=True)
 
     def flush(self) -> Iterator[Unit]:
         yield from self._go_on([])
@@ -85,6 +94,13 @@ def _bare(unit: Unit) -> Unit:
     return replace(unit, wire=b"")
 
 
+class Codings(Decoder):
+    """Content codings. One that is cut off has been undone as far as anybody can."""
+
+    def last(self) -> Iterator[bytes]:
+        return iter(())
+
+
 class Base64:
     """Base64 in any number of pieces, each padded by itself (gRPC-Web text)."""
 
@@ -104,3 +120,11 @@ class Base64:
             except binascii.Error as error:
                 raise Undecodable("it is no Base64") from error
             start = end
+
+    def last(self) -> Iterator[bytes]:
+        """Readers that want no padding find the end of a message in what is left."""
+        rest, self._rest = self._rest, b""
+        if len(rest) == 1:
+            raise Undecodable("Base64 that ends too early")
+        if rest:
+            yield from self.feed(rest + b"=" * (4 - len(rest)))

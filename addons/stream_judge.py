@@ -1,7 +1,7 @@
 """One direction of a body that is a stream of units, given to the tenant's service (``engine.messages.BodyJudge``)."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -106,7 +106,7 @@ class StreamJudge(MessageJudge):
         alone = [(index, shown) for index, (_, shown) in enumerate(judged) if shown.data]
         known = {shown.data for _, shown in alone}
         joined = self._window.views([unit for unit, _ in judged], said)
-        views = [(index, Shown(self._fit(view), 0)) for view, index in joined.items() if view not in known]
+        views = [(index, Shown(piece, 0)) for view, index in joined.items() for piece in self._fit(view) if piece not in known]
         questions = [self._adapt(shown.data) for _, shown in alone] + [self._adapt(shown.data, once=True) for _, shown in views]
         asked, answers = alone + views, await asyncio.gather(*questions)
         stopped: list[tuple[int, Refusal]] = []
@@ -122,8 +122,13 @@ class StreamJudge(MessageJudge):
         message = unit_message(self._flow, self._scanning, data, self._stream.shown_as, self._side)
         return await self._asked.service.adapt(replace(message, once=True) if once else message)
 
-    def _fit(self, view: bytes) -> bytes:
-        return view[-self._scanning.auditor.max_scan_size :]
+    def _fit(self, view: bytes) -> Iterator[bytes]:
+        """In pieces that a service takes, each with the end of the one before it."""
+        auditor = self._scanning.auditor
+        most = auditor.max_scan_size
+        again = min(auditor.stream_units.overlap, most // 2)
+        for start in range(0, max(1, len(view) - again), most - again):
+            yield view[start : start + most]
 
     def refuse(self, why: Reason, detail: str) -> Refusal:
         if self._flow.response is not None:

@@ -7,9 +7,9 @@ from typing import Final
 
 from mitmproxy.http import HTTPFlow, Request, Response
 
-from addons.coded_units import Base64, CodedUnits, Undo
+from addons.coded_units import Base64, CodedUnits, Codings, Undo
 from addons.coding import UNIT_CODINGS
-from addons.decoding import Bounds, Decoder, Undecodable
+from addons.decoding import Bounds, Undecodable
 from addons.messages import METHODS, Asked, Means
 from addons.scanning import Scanning, Stop, media_type, pass_unscanned
 from addons.stream_judge import Kind, StreamJudge
@@ -128,7 +128,7 @@ def _undone(message: Request | Response, name: str, auditor: Auditor) -> Undo | 
     codings = [each for each in codings if each and each != "identity"]
     limits = auditor.content_codings
     if codings:
-        return Decoder(codings, Bounds(_NO_LIMIT, limits.max_ratio, limits.max_depth))
+        return Codings(codings, Bounds(_NO_LIMIT, limits.max_ratio, limits.max_depth))
     return Base64() if name.startswith("application/grpc-web-text") else None
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import takewhile
 from typing import Final
 
@@ -37,7 +37,8 @@ class BodyGate(Turnstile):
 
     def feed(self, data: bytes) -> None:
         self._fed += 1
-        super().feed(data)
+        self._queue.extend(_empty_together(self._body_reader.read(data)))
+        self._reserve()
 
     def end(self) -> None:
         self.over = True
@@ -93,7 +94,7 @@ class BodyGate(Turnstile):
             return [first]
         run: list[Unit] = []
         for unit in takewhile(_plain, self._queue):
-            size += len(unit.data or b"")
+            size += len(unit.data or b"") + len(unit.beside)
             if run and (size > self.judge.limit or len(run) == TOGETHER):
                 break
             run.append(unit)
@@ -102,3 +103,23 @@ class BodyGate(Turnstile):
 
 def _plain(unit: Unit) -> bool:
     return unit.data is not None and not unit.rest and unit.whole and not unit.broken
+
+
+def _empty_together(units: Iterable[Unit]) -> Iterator[Unit]:
+    """Those that say nothing, one after the other, as one: 64 KiB of line feeds are as many events, and each would be asked
+    about."""
+    wire = bytearray()
+    for unit in units:
+        if _says_nothing(unit):
+            wire += unit.wire
+            continue
+        if wire:
+            yield Unit(bytes(wire), b"")
+            wire.clear()
+        yield unit
+    if wire:
+        yield Unit(bytes(wire), b"")
+
+
+def _says_nothing(unit: Unit) -> bool:
+    return unit.data == b"" and not (unit.beside or unit.packed) and unit.last and _plain(unit)

@@ -229,6 +229,22 @@ async def test_c7_comments_and_names_are_shown_as_well() -> None:
     assert b"\n: bad\n" in service.shown
 
 
+@pytest.mark.security
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b": bad" + b"x" * 75 + b"\n\n: " + b"y" * 78 + b"\n\n",
+        b"data: ba\ndata: d" + b"x" * 80 + b"\n: " + b"y" * 90 + b"\n\n",
+        b"data: " + b"x" * 98 + b"ba\n\ndata: d" + b"y" * 20 + b"\n: " + b"z" * 98 + b"\n\n",
+    ],
+    ids=["comments of two events", "a pattern on two lines", "a pattern across two events"],
+)
+async def test_c7_a_view_that_is_larger_than_a_service_takes_is_shown_in_pieces(stream: bytes) -> None:
+    judge = judge_of(streaming(place_of(service := Finder(), max_scan_size=100))[0])
+    assert (await judge.judge_all(found(judge, stream))).refusal is not None
+    assert max(map(len, service.shown)) <= 100
+
+
 async def test_c7_an_infected_unit_is_put_into_quarantine() -> None:
     kept: list[tuple[str, bytes]] = []
 
@@ -331,6 +347,26 @@ async def test_c7_grpc_web_in_base64() -> None:
     units = found(judge, message[:5], message[5:])
     assert b"".join(unit.wire for unit in units) == message
     assert [unit.data for unit in units] == [b"test", b"x"]
+
+
+@pytest.mark.security
+@pytest.mark.parametrize("cut", [0, 1, 2])
+async def test_c7_base64_without_its_padding_is_shown_to_its_end(cut: int) -> None:
+    """Readers do without the signs of padding, and have the last octet."""
+    made, _ = streaming(place_of(Finder()), "application/grpc-web-text+proto")
+    message = base64.b64encode(b"\0\0\0\0\5test!")
+    message = message[: len(message) - cut]
+    units = found(judge_of(made), message)
+    assert b"".join(unit.wire for unit in units) == message
+    assert b"".join(unit.data or b"" for unit in units) == b"test!"
+
+
+async def test_c7_base64_that_ends_in_the_middle_of_an_octet_is_refused() -> None:
+    made, notes = streaming(place_of(Finder()), "application/grpc-web-text+proto")
+    judge = judge_of(made)
+    verdict = await judge.judge_all(found(judge, b"AAAAAAV0ZXN0I"))
+    assert verdict.refusal is not None
+    assert notes.reason is Reason.NOT_SCANNABLE
 
 
 @given(st.lists(st.binary(max_size=20), max_size=6), st.integers(1, 9))

@@ -37,6 +37,8 @@ class EventReader:
         self._unit.give_up()
 
     def read(self, data: bytes) -> Iterator[Unit]:
+        if not data:
+            return  # nothing is not what comes behind a CR
         start = 1 if self._after_cr and data[:1] == b"\n" else 0
         self._after_cr = data[-1:] == b"\r"
         self._unit.wire += data[:start]

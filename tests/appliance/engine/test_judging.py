@@ -9,8 +9,10 @@ from mitmproxy.connection import Connection
 from mitmproxy.http import HTTPFlow, Response
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import HTTPMode
+from mitmproxy.test.tflow import tflow
 
-from appliance.engine.inspection import Await, Awaited, Hold, Reset, Uploading
+from appliance.engine.body_gate import BodyGate
+from appliance.engine.inspection import Await, Awaited, Hold, Outlet, Reset, Uploading
 from appliance.engine.messages import JUDGES, PAUSING, Judged, Refusal, Unit, UnitReader, past_its_judge
 from appliance.engine.task_http import TaskHttpLayer
 from appliance.engine.units.events import EventReader
@@ -363,3 +365,25 @@ async def test_c7_a_pause_after_the_end_means_nothing() -> None:
     driver.upstreams[0].send(chunk(b"one") + b"0\r\n\r\n")
     driver.run(events.Wakeup(driver.wakeups[0])) if driver.wakeups else None
     assert driver.take().endswith(b"one")
+
+
+async def _no_room(_outlet: Outlet) -> None:
+    """Everything was taken."""
+
+
+@pytest.mark.security
+def test_lim_04_events_that_say_nothing_are_asked_about_once() -> None:
+    judge = Judge()
+    gate = BodyGate(tflow(), judge.reader(), judge, _no_room)
+    stream = b"\n" * 10_000 + b"data: a\n\n" + b"\r\n" * 10_000
+    gate.feed(stream)
+    assert [unit.data for unit in gate._queue] == [b"", b"a", b""]
+    assert b"".join(unit.wire for unit in gate._queue) == stream
+
+
+@pytest.mark.security
+def test_lim_04_what_stands_beside_the_data_counts_for_what_is_judged_together() -> None:
+    judge = Judge(limit=100)
+    gate = BodyGate(tflow(), judge.reader(), judge, _no_room)
+    gate.feed((b": " + b"x" * 60 + b"\n\n") * 3)
+    assert [len(gate._together())] == [1]

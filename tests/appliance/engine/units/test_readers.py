@@ -93,6 +93,10 @@ def test_c7_events_agree_with_the_standard(stream: str) -> None:
     assert found == [each for each in _reference(stream) if each]
 
 
+def test_c7_nothing_between_cr_and_lf_ends_no_event() -> None:
+    assert [unit.data for unit in units(EventReader(100), [b"data: a\r", b"", b"\ndata: b\n\n"])] == [b"a\nb"]
+
+
 def test_c7_the_lines_of_an_event_continue_each_other() -> None:
     (unit,) = units(EventReader(100), [b"data: EIC\ndata: AR\n\n"])
     assert (unit.data, unit.flat) == (b"EIC\nAR", b"EICAR")
