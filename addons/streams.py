@@ -24,6 +24,7 @@ from appliance.engine.units.events import EventReader
 from appliance.engine.units.lines import LineReader
 from appliance.engine.units.parts import PartReader
 from appliance.engine.units.pauses import PauseReader
+from appliance.engine.units.texts import TextReader
 from appliance.policy.scan_rules import Direction
 
 _LINES: Final = frozenset(
@@ -100,9 +101,9 @@ def _kind_of(message: Request | Response, auditor: Auditor) -> Kind:
     name = media_type(message)
     pause = auditor.stream_units.pause
     if name == "text/event-stream":
-        kind = Kind("text/plain; charset=utf-8", EventReader, as_it_is, pause=pause)
+        kind = Kind("text/plain; charset=utf-8", lambda limit: TextReader(EventReader(limit)), as_it_is, pause=pause)
     elif name in _LINES:
-        kind = Kind("application/json", LineReader, as_it_is, pause=pause)
+        kind = Kind("application/json", lambda limit: TextReader(LineReader(limit)), as_it_is, pause=pause)
     elif name == "multipart/x-mixed-replace":
         boundary = _boundary(message)
         kind = Kind("application/octet-stream", lambda limit: PartReader(boundary, limit), as_it_is, pause=pause)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import takewhile
 from typing import Final
 
@@ -17,6 +18,9 @@ TOGETHER: Final = 8
 
 _PATIENCE: Final = 0.25
 """Seconds for which an HTTP/2 connection is not read because a unit of one of its streams waits."""
+
+_READ: Final = 64 * 1024
+"""Bytes of one read."""
 
 type Room = Callable[[Outlet], Awaitable[None]]
 
@@ -37,8 +41,18 @@ class BodyGate(Turnstile):
 
     def feed(self, data: bytes) -> None:
         self._fed += 1
-        self._queue.extend(_empty_together(self._body_reader.read(data)))
-        self._reserve()
+        arrived = list(_empty_together(self._body_reader.read(data)))
+        waits = self.asking is not None
+        self._queue.extend(arrived)
+        if not self._reserve() and waits:
+            self._crowd(len(arrived))
+
+    def _crowd(self, count: int) -> None:
+        """There is no memory for the last ``count`` units, which came while another waited: their judge decides."""
+        for index in range(len(self._queue) - count, len(self._queue)):
+            unit = self._queue[index]
+            if unit.data is not None and not unit.rest:
+                self._queue[index] = replace(unit, whole=False, crowded=True)
 
     def end(self) -> None:
         self.over = True
@@ -57,8 +71,13 @@ class BodyGate(Turnstile):
         """By an HTTP/2 connection comes as well what gives room to the other direction: two that wait for each other's must go
         on. What is read meanwhile is little, and taken from the room for bodies."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(self.patience):
                 await self.free.wait()
+
+    @property
+    def patience(self) -> float:
+        """Seconds: the more waits, the longer; a server that sends more than is judged must not fill the memory."""
+        return _PATIENCE * (1 + self._taken // _READ)
 
     def watch(self) -> commands.RequestWakeup | None:
         """What to wake up by, where something is held whose end may be long in coming."""

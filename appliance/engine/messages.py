@@ -188,12 +188,13 @@ class Turnstile:
         unit = self._queue[0]
         return lambda _outlet: self._judge.judge(unit)
 
-    def _reserve(self) -> None:
+    def _reserve(self) -> bool:
         """Account for what is held. A message that finds no memory is given up: its judge decides what that means."""
         held = self._reader.held + sum(len(unit.wire) + len(unit.data or b"") for unit in self._queue)
         if held <= self._taken:
             self._judge.give_back(self._taken - held)
         elif not self._judge.take(held - self._taken):
             self._reader.give_up()
-            return
+            return False
         self._taken = held
+        return True

@@ -245,6 +245,20 @@ async def test_c7_a_view_that_is_larger_than_a_service_takes_is_shown_in_pieces(
     assert max(map(len, service.shown)) <= 100
 
 
+@pytest.mark.security
+@pytest.mark.parametrize("kind", [SSE, "application/x-ndjson"])
+@pytest.mark.parametrize(("policy", "passed"), [("block", 0), ("bypass", 1)])
+async def test_c7_a_file_that_calls_itself_a_stream_of_text_is_none(kind: str, policy: str, passed: int) -> None:
+    """A program, cut at its line feeds, would be shown to scanners in pieces, and kept whole by its client."""
+    place = place_of(service := Finder(), content_codings={"undecodable": policy})
+    made, notes = streaming(place, kind)
+    judge = judge_of(made)
+    verdict = await judge.judge_all(found(judge, b"MZ\x90\0\3\n\n"))
+    assert (verdict.passed, service.shown) == (passed, [])
+    assert (notes.reason is Reason.NOT_SCANNABLE) is not bool(passed)
+    assert notes.not_scanned == (["response: undecodable"] if passed else [])
+
+
 async def test_c7_an_infected_unit_is_put_into_quarantine() -> None:
     kept: list[tuple[str, bytes]] = []
 

@@ -387,3 +387,36 @@ def test_lim_04_what_stands_beside_the_data_counts_for_what_is_judged_together()
     gate = BodyGate(tflow(), judge.reader(), judge, _no_room)
     gate.feed((b": " + b"x" * 60 + b"\n\n") * 3)
     assert [len(gate._together())] == [1]
+
+
+class _Small(Judge):
+    """There is memory for 1000 bytes."""
+
+    def take(self, size: int) -> bool:
+        return self.taken + size <= 1000 and super().take(size)
+
+
+@pytest.mark.security
+def test_lim_04_units_that_find_no_memory_while_another_waits_are_given_up() -> None:
+    """By HTTP/2 a connection is read again although a unit waits: what comes then has its limit too."""
+    judge = _Small()
+    gate = BodyGate(tflow(), judge.reader(), judge, _no_room)
+    event = b"data: " + b"x" * 80 + b"\n\n"
+    for _ in range(20):
+        gate.feed(event)
+        list(gate.ready())
+    crowded = [unit.crowded for unit in gate._queue]
+    assert crowded == sorted(crowded)
+    assert 0 < crowded.index(True) < 10
+    assert judge.taken <= 1000
+    gate.close()
+    assert judge.taken == 0
+
+
+@pytest.mark.security
+def test_lim_04_the_more_waits_the_less_is_read() -> None:
+    judge = Judge(limit=1 << 20)
+    gate = BodyGate(tflow(), judge.reader(), judge, _no_room)
+    first = gate.patience
+    gate.feed((b"data: " + b"x" * 1000 + b"\n\n") * 1000)
+    assert gate.patience > 20 * first
