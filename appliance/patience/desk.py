@@ -101,7 +101,7 @@ class Desk:
         try:
             found = await self._take(line, ticket)
             if not isinstance(found, Opened):
-                return self._shown(found, frame, accept)
+                return _later(frame) if found and found.state is State.READY else self._shown(found, frame, accept)
             delivery = _delivery(found, line, fields if method == "GET" else {})
             kept = isinstance(delivery, Delivery)
             return delivery
@@ -131,8 +131,13 @@ class Desk:
     def _frame(self, asking: Asking, token: str, back: str) -> Frame:
         tenant, config = self._tenants[asking.tenant]
         owner = tenant.branding.title or tenant.tenant_name
-        local = back if back.startswith("/") and not back.startswith("//") else "/"  # the link stays on the site
+        local = back if back.startswith("/") and back[1:2] not in ("/", "\\") else "/"  # the link stays on the site
         return Frame(owner, tenant.branding.contact, f"{PAGE}?ticket={token}", f"{FILE}?ticket={token}", local, config.refresh)
+
+
+def _later(frame: Frame) -> Page:
+    """It is on its way to the same client too often already."""
+    return Page(503, (("Retry-After", str(frame.refresh)), ("Cache-Control", "no-store")), b"")
 
 
 def _delivery(found: Opened, line: Line, fields: Mapping[str, str]) -> Delivery | Page:

@@ -12,6 +12,8 @@ from appliance.patience.view import Headers, Page, State, View
 
 STALL: Final = 60.0
 """Seconds without an octet from the server after which it is given up, unless the scanner holds it back."""
+MAX_FETCHING: Final = 16
+"""Deliveries of one file at a time: each holds a descriptor or two, and of a small file a copy."""
 MAX_PAGE: Final = 64 * 1024
 """Octets of an answer that is shown in place of the file; longer ones are some service's, and cut."""
 
@@ -123,9 +125,9 @@ class Download:
     # -- the file ------------------------------------------------------------------------------------------------------
 
     def take(self) -> Opened | None:
-        """For one delivery; None: it is not ready. ``back`` ends it."""
+        """For one delivery; None: it is not ready, or under way too often. ``back`` ends it."""
         file = self._file
-        if self.state is not State.READY or file is None:
+        if self.state is not State.READY or file is None or self.fetching >= MAX_FETCHING:
             return None
         opened = Opened(_descriptor(file.copy()), file.size, self._headers, f'"{file.sha256[:32]}"')
         self.fetching += 1

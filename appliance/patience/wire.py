@@ -30,6 +30,7 @@ PATIENCE: Final = 5.0
 """Seconds for an answer: it needs nothing but the other worker's turn."""
 _ENDING: Final = ".patience"
 _YOUNG: Final = 60.0
+_AGAIN: Final = 0.1
 
 
 class Unreachable(Exception):
@@ -79,7 +80,12 @@ class Counter:
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            sock, _ = await loop.sock_accept(listening)
+            try:
+                sock, _ = await loop.sock_accept(listening)
+            except OSError as error:  # no descriptor is left, for now
+                logger.warning("a question about a download cannot be taken: %s", error)
+                await asyncio.sleep(_AGAIN)
+                continue
             # closed also when the task is cancelled before it has begun
             self._spawn(self._serve(sock)).add_done_callback(partial(_close, sock))
 

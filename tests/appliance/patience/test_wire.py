@@ -1,6 +1,7 @@
 """From worker to worker: views, files as descriptors, and what was delivered of them (C7)."""
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -100,6 +101,28 @@ async def test_a_file_that_cannot_be_handed_over_is_not_held_for_ever(place: Pla
     assert download.fetching == 0
     place.pass_time(place.config.keep + 1)
     assert (task.records, body.closed) == ([(Reason.DOWNLOAD_ABANDONED, 0)], True)
+
+
+@pytest.mark.security
+async def test_downloads_are_found_again_after_a_moment_without_descriptors(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    accept, failures = loop.sock_accept, [OSError(errno.EMFILE, "Too many open files")]
+
+    async def failing(sock: socket.socket) -> tuple[socket.socket, object]:
+        if failures:
+            raise failures.pop()
+        return await accept(sock)
+
+    monkeypatch.setattr(loop, "sock_accept", failing)
+    download, _, _ = place.begin()
+    counter = Counter(tmp_path, "two", place.shelf.find)
+    counter.start()
+    line = Line(tmp_path, "two")
+    assert await line.look(download.number) is not None
+    line.close()
+    counter.close()
 
 
 async def test_a_worker_that_has_ended_is_said_to(tmp_path: Path, counter: Counter, line: Line) -> None:
