@@ -51,14 +51,18 @@ def spelled(document: Mapping[str, Any]) -> str:
 
 
 def text(
-    folder: Path, number: int, workers: int, origin_ca: Path, hosts: dict[str, str], clamd: Path | None, *, kept: bool = False
-) -> str:
-    """``number`` keeps the ports of several instances apart: 8200 + number is the listener. ``kept``: verdicts are."""
+    folder: Path, number: int, workers: int, origin_ca: Path, hosts: dict[str, str], clamd: Path | None, *,
+    kept: bool = False, fresh: bool = False,
+) -> str:  # fmt: skip
+    """``number`` keeps the ports of several instances apart: 8200 + number is the listener. ``kept``: verdicts are.
+    ``fresh``: connections to servers are not."""
     own = f"arcus-{number}.test"
     cold = {cold_name(own, index): hosts[own] for index in range(COLD)} if own in hosts else {}
     listener = _TRANSPARENT | {"listen": {"address": f"0.0.0.0:{8200 + number}"}}
-    trust = {"upstream_trust": {"ca_files": [str(origin_ca)]}}
-    document = frame(folder / "state", hosts | cold, ["10.99.1.0/24"], trust, listener, 9090 + number, workers)
+    interception: dict[str, Any] = {"upstream_trust": {"ca_files": [str(origin_ca)]}}
+    if fresh:
+        interception["kept_connections"] = {"enabled": False}
+    document = frame(folder / "state", hosts | cold, ["10.99.1.0/24"], interception, listener, 9090 + number, workers)
     document["tenant"] = [
         TENANT | {"tenant_id": "bench", "match": {"networks": [f"{CLIENT}/32"]}, "policies": _POLICIES},
         TENANT,

@@ -34,7 +34,8 @@ class Contender:
     port: int
     http2: bool = True
     lacks: frozenset[str] = frozenset()
-    """``resumption`` of clients' sessions; ``any name``: serving names that it cannot resolve itself."""
+    """``resumption`` of clients' sessions; ``any name``: serving names that it cannot resolve itself;
+    ``anything new``: a difference from another contender where clients stay connected."""
     programs: list[Program] = field(default_factory=list)
 
     def usage(self) -> Usage:
@@ -80,21 +81,27 @@ def squid(site: Site, scanner: Scanner | None = None, *, delay_pool: bool = Fals
 
 
 @contextlib.contextmanager
-def arcus(site: Site, workers: int, clamd: Scanner | None = None, *, kept: bool = False) -> Iterator[Contender]:
-    """``arcus run`` with a tenant, policies, the audit log and the pages. ``clamd``: with its own ICAP server before it.
-    ``kept``: verdicts are kept, as they are by default; otherwise every body is scanned."""
-    name = f"arcus_{workers}" if clamd is None else "arcus_kept" if kept else "arcus_icap"
-    number = workers if clamd is None else 8 if kept else 9
+def arcus(
+    site: Site, workers: int, clamd: Scanner | None = None, *, kept: bool = False, fresh: bool = False
+) -> Iterator[Contender]:
+    """``arcus run`` with a tenant, policies, the audit log and the pages. ``clamd``: it scans by it.
+    ``kept``: verdicts are kept, as they are by default; otherwise every body is scanned. ``fresh``: every connection of a
+    client has one of its own to the server, as stock mitmdump does it (``kept_connections`` off)."""
+    if clamd is None:
+        name, number = ("arcus_fresh", 7) if fresh else (f"arcus_{workers}", workers)
+    else:
+        name, number = ("arcus_kept", 8) if kept else ("arcus_icap", 9)
     folder, port = _folder(site, name), 8200 + number
     socket = clamd.socket if clamd else None
-    text = arcus_config.text(folder, number, workers, site.origin_ca, site.hosts, socket, kept=kept)
+    text = arcus_config.text(folder, number, workers, site.origin_ca, site.hosts, socket, kept=kept, fresh=fresh)
     configuration = folder / "bench.yaml"
     configuration.write_text(text)
     command = [*arcus_command(), "run", "-c", str(configuration)]
     with running(site.gateway.enter(command), folder / "log") as program:
         program.wait_until(lambda: _listens(site.gateway, port), "arcus")
         extra = list(clamd.programs) if clamd else []
-        yield Contender(name, f"{name.replace('_', '-')}.test", port, programs=[program, *extra])
+        lacks = frozenset({"anything new", "any name"}) if fresh else frozenset[str]()
+        yield Contender(name, f"{name.replace('_', '-')}.test", port, lacks=lacks, programs=[program, *extra])
 
 
 def arcus_command() -> list[str]:

@@ -9,25 +9,32 @@ from bench.scenarios import PLAIN, SCANNED, Scenario
 
 _TITLES = {
     "direct": "no proxy", "mitmdump": "mitmdump", "squid": "squid", "arcus_1": "Arcus, 1 worker",
-    "arcus_2": "Arcus, 2 workers", "squid_icap": "squid, c-icap, clamd", "arcus_icap": "Arcus, clamd",
+    "arcus_2": "Arcus, 2 workers", "arcus_fresh": "Arcus, 1 worker, nothing kept",
+    "squid_icap": "squid, c-icap, clamd", "arcus_icap": "Arcus, clamd",
 }  # fmt: skip
-_ORDER = ("direct", "mitmdump", "squid", "arcus_1", "arcus_2")
-_RATIOS = (("arcus_1", "mitmdump"), ("arcus_2", "arcus_1"), ("arcus_1", "squid"))
-_SHORT = {"arcus_1": "Arcus 1", "arcus_2": "Arcus 2", "mitmdump": "mitmdump", "squid": "squid"}
+_ORDER = ("direct", "mitmdump", "squid", "arcus_1", "arcus_2", "arcus_fresh")
+_RATIOS = (("arcus_1", "mitmdump"), ("arcus_2", "arcus_1"), ("arcus_1", "squid"), ("arcus_fresh", "mitmdump"))
+_SHORT = {
+    "arcus_1": "Arcus 1", "arcus_2": "Arcus 2", "arcus_fresh": "Arcus 1, nothing kept,",
+    "mitmdump": "mitmdump", "squid": "squid",
+}  # fmt: skip
 _NONE = "–"
 _WITHOUT = """\
 ## Without scanning
 
 Tenant, policies and audit log on; no ICAP. mitmdump with its own defaults; squid with ssl-bump, one process, an access log.
+Where clients make a new connection for each request, Arcus goes on with what the same client left at the server
+(`kept_connections`); mitmdump makes a new connection to the server each time, as Arcus does with that setting off (*nothing
+kept*).
 
 """
 _WITH = """\
 ## With scanning
 
-Every request and every answer goes through ICAP, every body through clamd (its cache is off, the bodies are random and
-differ). Arcus: 1 worker, its own ICAP server. CPU time includes the ICAP server's and clamd's. squid has no 100 KB row:
-this version passes no GET body of 64 KiB or more through ICAP without a delay pool (squid bug 5352), and with one, each
-takes about two seconds.
+Every request and every answer goes to the ICAP service, every body through clamd (its cache is off, the bodies are random
+and differ). Arcus: 1 worker, which is its own ICAP server (`in_workers`). CPU time includes c-icap's and clamd's. squid has
+no 100 KB row: this version passes no GET body of 64 KiB or more through ICAP without a delay pool (squid bug 5352), and with
+one, each takes about two seconds.
 
 """
 

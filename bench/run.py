@@ -23,7 +23,7 @@ NAMES = {
     "idle": "memory of idle connections",
     "leaf": "signing for new hosts", "leaf-mitmproxy": "the same by mitmproxy", "audit": "cost of an audit record",
 }  # fmt: skip
-_HOSTS = ("direct", "mitmdump", "squid", "arcus-1", "arcus-2", "squid-icap", "arcus-icap")
+_HOSTS = ("direct", "mitmdump", "squid", "arcus-1", "arcus-2", "arcus-fresh", "squid-icap", "arcus-icap")
 
 
 def run(chosen: Set[str], pace: Pace) -> Results:
@@ -63,7 +63,7 @@ def _idle(site: Site, network: Topology, results: Results) -> None:
 
 def _plain(site: Site, network: Topology, results: Results, chosen: Set[str]) -> None:
     with contextlib.ExitStack() as stack:
-        racing = [stack.enter_context(start(site)) for start in (contenders.direct, *_PLAIN_CONTENDERS)]
+        racing = [stack.enter_context(start(site)) for start in (contenders.direct, *_FRESH)]
         _redirect(site, network, racing)
         for contender in racing:
             check(network.client, contender)
@@ -108,3 +108,5 @@ _PLAIN_CONTENDERS = (
     lambda site: contenders.arcus(site, 1),
     lambda site: contenders.arcus(site, 2),
 )
+_FRESH = (*_PLAIN_CONTENDERS, lambda site: contenders.arcus(site, 1, fresh=True))
+"""The last one is for new connections only: it takes memory from no other's rounds."""

@@ -64,14 +64,14 @@ def _zipf(size: str, connections: int) -> Drive:
 
 
 PLAIN = (
-    Scenario("1k", "1 KB, 16 keep-alive connections", _wrk("/1k", 16)),
-    Scenario("1k-c64", "1 KB, 64 keep-alive connections", _wrk("/1k", 64)),
-    Scenario("100k", "100 KB, 16 keep-alive connections", _wrk("/100k", 16)),
-    Scenario("10m", "10 MB, 2 connections", _wrk("/10m", 2), unit="MB/s"),
+    Scenario("1k", "1 KB, 16 keep-alive connections", _wrk("/1k", 16), needs="anything new"),
+    Scenario("1k-c64", "1 KB, 64 keep-alive connections", _wrk("/1k", 64), needs="anything new"),
+    Scenario("100k", "100 KB, 16 keep-alive connections", _wrk("/100k", 16), needs="anything new"),
+    Scenario("10m", "10 MB, 2 connections", _wrk("/10m", 2), unit="MB/s", needs="anything new"),
     Scenario("tls", "new TLS connection for each 1 KB request", _wrk("/1k", 8, "-H", "Connection: close")),
     Scenario("tls-resume", "the same, and the client resumes its session", _handshakes("resume", 8), needs="resumption"),
     Scenario("tls-cold", "the same, each to a host not seen before", _handshakes("cold", 8), needs="any name"),
-    Scenario("h2", "HTTP/2, 1 KB, 4 connections with 8 streams", _h2("/1k", 4, 8), http2=True),
+    Scenario("h2", "HTTP/2, 1 KB, 4 connections with 8 streams", _h2("/1k", 4, 8), http2=True, needs="anything new"),
 )
 SCANNED = (
     Scenario("icap-1k", "1 KB, every body scanned", _unique("1k", 16)),

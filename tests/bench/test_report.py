@@ -17,9 +17,10 @@ def line(text: str, start: str) -> list[str]:
 
 
 def test_the_median_and_the_ratios() -> None:
-    row = {"mitmdump": cell(300, 500, 400), "squid": cell(8000), "arcus_1": cell(900, 1000, 5000), "arcus_2": cell(1500)}
+    row = {"mitmdump": cell(300, 500, 400), "squid": cell(8000), "arcus_1": cell(900, 1000, 5000), "arcus_2": cell(1500),
+        "arcus_fresh": cell(600)}  # fmt: skip
     text = markdown(Results(MACHINE, QUICK, rows={"1k": row}))
-    assert line(text, "1 KB, 16")[1:] == ["–", "400", "8,000", "1,000", "1,500", "2.50", "1.50", "0.12"]
+    assert line(text, "1 KB, 16")[1:] == ["–", "400", "8,000", "1,000", "1,500", "600", "2.50", "1.50", "0.12", "1.50"]
     assert line(text, "&nbsp;&nbsp;requests per CPU s")[2] == "800"
 
 
