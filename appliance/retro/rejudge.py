@@ -25,6 +25,10 @@ BATCH: Final = 20
 RETRY: Final = 60.0
 """Seconds until a body that could not be judged is tried again."""
 _JUDGED: Final = frozenset((Outcome.CLEAN, Outcome.MODIFIED, Outcome.BLOCKED))
+_MEMBERS: Final = 1000
+_MEMBER: Final = 1024
+"""Beyond that many members of gzip, they hold so many octets each on average: an empty one costs as much as kilobytes."""
+_PIECE: Final = 64 * 1024
 _FOUND: Final = frozenset((Reason.MALWARE_FOUND, Reason.ICAP_BLOCKED))
 
 
@@ -62,26 +66,31 @@ class Rejudge:
         self._told = told
 
     async def step(self, tenant: str, since: float) -> int:
-        """Judge what has waited since before ``since``: a batch. How many verdicts there were."""
+        """Judge what has waited since before ``since``: a batch, up to the first for which no service had a verdict: other
+        tenants do not wait for one that is away. How many verdicts there were."""
         before = self._clock.now() - RETRY
         waiting = await asyncio.to_thread(self._samples.stale, tenant, since, before, BATCH)
         judged = 0
         for each in waiting:
-            judged += await self._one(tenant, each)
+            outcome = await self._one(tenant, each)
+            judged += outcome in ("clean", "bad")
             await self._sleep(self._pause)
+            if outcome == "failed":
+                break
         return judged
 
-    async def _one(self, tenant: str, each: Stale) -> bool:
+    async def _one(self, tenant: str, each: Stale) -> str:
+        """What came of it; empty: nobody was to be asked."""
         sample = await asyncio.to_thread(self._read, tenant, each)
         if sample is None:
             await asyncio.to_thread(self._samples.lost, tenant, [each.sample])
             self._told("lost")
-            return False
+            return "lost"
         asked = self._clock.now()
         verdict = await self._judge.judge(sample)
         outcome = await asyncio.to_thread(self._note, tenant, each, verdict, asked)
         self._told(outcome)
-        return outcome in ("clean", "bad")
+        return outcome if verdict is not None else ""
 
     def _read(self, tenant: str, each: Stale) -> Sample | None:
         """None: it is gone, or damaged."""
@@ -114,15 +123,22 @@ def due(hunt: Hunt, now: float, again: float) -> float:
 
 
 def unpacked(data: bytes, most: int) -> bytes | None:
-    """What gzip hides, all members; None where it is no gzip, or more than ``most`` octets."""
-    out = bytearray()
-    while data:
+    """What gzip hides, all members; None where it is no gzip, or more than ``most`` octets, or cut into too many members."""
+    out, rest, members = bytearray(), memoryview(data), 0
+    while rest:
+        members += 1
+        if members > _MEMBERS + len(out) // _MEMBER:
+            return None
         inflater = zlib.decompressobj(wbits=31)
-        try:
-            out += inflater.decompress(data, most - len(out) + 1)
-        except zlib.error:
+        while rest and not inflater.eof:
+            piece = rest[:_PIECE]  # what of it is behind the member is copied each time
+            try:
+                out += inflater.decompress(piece, most - len(out) + 1)
+            except zlib.error:
+                return None
+            if len(out) > most:
+                return None
+            rest = rest[len(piece) - len(inflater.unused_data) :]
+        if not inflater.eof:
             return None
-        if len(out) > most or not inflater.eof:
-            return None
-        data = inflater.unused_data
     return bytes(out)

@@ -139,6 +139,27 @@ async def test_a_rule_that_refuses_today_is_no_find(lab: Lab) -> None:
 
 
 @pytest.mark.security
+async def test_ten_03_a_service_that_is_away_is_asked_once_in_a_batch(lab: Lab) -> None:
+    """Tenants are judged one after the other: ten timeouts of one would be a pause for all."""
+    for number in range(10):
+        lab.deliver(b"%d" % number, at=float(number))
+        lab.judge.says[b"%d" % number] = ScanVerdict("s", "RESPMOD", Outcome.ERROR)
+    assert await lab.rejudge().step("acme", 500.0) == 0
+    assert lab.judge.asked == [b"0"]
+    lab.judge.says.clear()
+    assert await lab.rejudge().step("acme", 500.0) == 9
+    assert lab.judge.asked[1:] == [b"%d" % number for number in range(1, 10)]
+
+
+async def test_what_no_rule_leads_to_a_service_keeps_nothing_waiting(lab: Lab) -> None:
+    for number in range(3):
+        lab.deliver(b"%d" % number, at=float(number))
+    lab.judge.says[b"0"] = lab.judge.says[b"1"] = None
+    assert await lab.rejudge().step("acme", 500.0) == 1
+    assert lab.judge.asked == [b"0", b"1", b"2"]
+
+
+@pytest.mark.security
 async def test_a_sample_that_is_gone_changed_or_anothers_is_lost_and_counted(lab: Lab, tmp_path: Path) -> None:
     gone, changed, moved = lab.deliver(b"gone"), lab.deliver(b"changed"), lab.deliver(b"moved")
     other = lab.deliver(b"other")
@@ -169,3 +190,13 @@ def test_gzip_is_undone_within_a_limit(members: list[bytes]) -> None:
 @given(st.binary(max_size=200))
 def test_what_is_no_gzip_is_borne(data: bytes) -> None:
     assert unpacked(data, 1000) is None or data == b"" or data[:2] == b"\x1f\x8b"
+
+
+@pytest.mark.security
+@pytest.mark.parametrize(("count", "known"), [(1000, True), (1001, False)])
+def test_lim_04_members_that_hold_nothing_are_not_undone_without_end(count: int, known: bool) -> None:
+    assert unpacked(gzip.compress(b"") * count, 1000) == (b"" if known else None)
+
+
+def test_members_that_hold_something_are_undone_however_many_there_are() -> None:
+    assert unpacked(gzip.compress(b"x" * 2048) * 3000, 1 << 23) == b"x" * 2048 * 3000
