@@ -29,7 +29,9 @@ _unused = _ffi.new("char **")
 class TlsSide:
     """``conn`` is mitmproxy's connection, ``tls`` OpenSSL's; ``notes`` belong to the client's connection."""
 
-    __slots__ = ("_from_tls", "_to_tls", "conn", "ended", "notes", "over", "tls", "towards_client")
+    __slots__ = (
+        "_begun", "_from_tls", "_missing", "_to_tls", "conn", "ended", "notes", "over", "tls", "towards_client",
+    )  # fmt: skip
 
     def __init__(self, conn: Connection, tls: SSL.Connection, notes: ConnNotes, *, towards_client: bool) -> None:
         self.conn, self.tls, self.notes, self.towards_client = conn, tls, notes, towards_client
@@ -37,12 +39,17 @@ class TlsSide:
         self.ended = False
         """The peer will say nothing more."""
         self.over = False
-        """An alert has ended the session."""
+        """An alert has ended the session, or what came was none of it."""
+        self._missing = 0
+        """Octets to the end of the record that a server has begun."""
+        self._begun = b""
+        """Of its header, while that is not whole."""
 
     def shake(self, data: bytes) -> tuple[bool, str]:
         """Go on with the handshake. Whether it is done, and why it has failed; what is to be sent is ``outgoing``."""
         if data:
             self.tls.bio_write(data)
+            self._follow(data)
         try:
             self.tls.do_handshake()
         except SSL.WantReadError:
@@ -52,10 +59,11 @@ class TlsSide:
         return True, ""
 
     def decrypt(self, data: bytes) -> bytes:
-        """The plaintext. An end is told by ``ended``, an alert by ``over`` and by the notes."""
+        """The plaintext. An end is told by ``ended``; an alert, and what cannot be decrypted, by ``over``. Alerts are noted."""
         tls = self.tls
         if data:
             tls.bio_write(data)
+            self._follow(data)
         pieces: list[bytes] = []
         try:
             while tls.pending() or _waiting(self._to_tls):
@@ -65,7 +73,8 @@ class TlsSide:
         except SSL.ZeroReturnError:
             self.ended = True
         except SSL.Error as error:
-            self.over = note_alert(self._notes, str(error)) or self.over
+            note_alert(self._notes, str(error))
+            self.over = True  # OpenSSL has given it up: to write would be an error from now on
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def encrypt(self, data: bytes) -> bytes:
@@ -79,8 +88,18 @@ class TlsSide:
     @property
     def quiet(self) -> bool:
         """Nothing is under way: neither side has ended, and no octet waits in either direction."""
-        waiting = _waiting(self._to_tls) or _waiting(self._from_tls) or self.tls.pending()
+        waiting = _waiting(self._to_tls) or _waiting(self._from_tls) or self.tls.pending() or self._missing or self._begun
         return not (self.ended or self.over or waiting)
+
+    def _follow(self, data: bytes) -> None:
+        """Where a server stands within its records (RFC 8446 section 5.1). OpenSSL takes half a record in and is silent."""
+        if self.towards_client:
+            return
+        data = self._begun + data
+        at, size = self._missing, len(data)
+        while at + 5 <= size:
+            at += 5 + (data[at + 3] << 8 | data[at + 4])
+        self._missing, self._begun = max(at - size, 0), data[at:]
 
     def outgoing(self) -> bytes:
         """Everything that OpenSSL has for the wire."""

@@ -242,6 +242,25 @@ def test_a_forged_record_gives_no_octets_and_an_alert() -> None:
         scene.client.recv(100)
 
 
+@pytest.mark.security
+@pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_after_a_forged_record_its_side_is_closed_and_the_other_is_served(version: int, who: str) -> None:
+    """OpenSSL takes nothing more for it: what was sent there next was an exception of ours, for which both were closed."""
+    scene = Scene(version)
+    forger, other = (scene.client, scene.server) if who == "client" else (scene.server, scene.client)
+    at, opposite = (scene.ctx.client, scene.ctx.server) if who == "client" else (scene.ctx.server, scene.ctx.client)
+    forger.sendall(b"hello")
+    wire = bytearray(_wire(forger))
+    wire[-1] ^= 1
+    commanded = scene.feed(events.DataReceived(at, bytes(wire)))
+    assert [type(each) for each in commanded] == [commands.SendData, commands.CloseConnection]
+    assert scene.closed == [at]
+    other.sendall(b"to somebody who is gone")
+    assert scene.feed(events.DataReceived(opposite, _wire(other))) == []
+    assert scene.seen == [b"to somebody who is gone"]
+
+
 def test_a_renegotiation_is_answered_at_once_and_not_done() -> None:
     """What OpenSSL says by itself goes out although HTTP has nothing to say."""
     scene = Scene(SSL.TLS1_2_VERSION)
