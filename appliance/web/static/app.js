@@ -9,7 +9,7 @@ document.addEventListener("keydown", (event) => {
   box.select();
 });
 document.addEventListener("click", (event) => {
-  const row = event.target.closest("table.events tbody tr");
-  if (!row || event.target.closest("a") || String(window.getSelection())) return;
-  row.querySelector("a").click();
+  const link = event.target.closest("tbody tr")?.querySelector("td.time a");
+  if (!link || event.target.closest("a") || String(window.getSelection())) return;
+  link.click();
 });
