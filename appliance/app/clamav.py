@@ -20,6 +20,7 @@ SYSTEM_SOCKET = Path("/run/clamav/clamd.ctl")
 """Where Debian's clamd listens."""
 RETRY = 5.0
 CHECK = 1.0
+EICAR_STATE = "EICAR test signatures only: install ClamAV's databases (freshclam), then restart"
 EICAR_ONLY = "  scanner        EICAR test signatures only: for real protection, install ClamAV's databases (freshclam)"
 
 
@@ -61,7 +62,7 @@ class ClamavKeeper:
         self._told = ""
         if self.eicar_only:
             self._say(EICAR_ONLY)
-        self._set(State.DEGRADED if self.eicar_only else State.OK, "EICAR test signatures only" if self.eicar_only else "")
+        self._set(State.DEGRADED if self.eicar_only else State.OK, EICAR_STATE if self.eicar_only else "")
         while self._clamd.alive:  # noqa: ASYNC110 - a process gives no event
             await asyncio.sleep(CHECK)
         logger.error("clamd ended; it is started again")

@@ -47,7 +47,11 @@ def alarms(alarm: CoverageAlarm, seen: Mapping[str, Seen]) -> list[str]:
     """A sentence for each tenant of which too little was scanned, the worst first."""
     found = [(each.share, tenant, each) for tenant, each in seen.items() if each.share > alarm.above]
     return [
-        f"{tenant}: {share:.0%} of {(each.scanned + each.unscanned) / 1e6:.0f} MB not scanned, limit {alarm.above:.0%}"
+        f"{tenant}: {share:.0%} of {_size(each.scanned + each.unscanned)} not scanned, limit {alarm.above:.0%}"
         for share, tenant, each in sorted(found, key=lambda item: (-item[0], item[1]))
         if each.unscanned >= alarm.least
     ]
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} KB"

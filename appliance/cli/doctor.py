@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
 
 def doctor(config: ConfigOption, as_json: JsonOption = False) -> None:
     """Examine this installation: Python, mitmproxy, file modes, CAs, signer, client certificates, Redis, learning, disk,
-    ports, DNS, scanning.
+    ports, health of what runs, DNS, scanning.
 
     Changes nothing; what it asks the signer for is thrown away. Exit status 1 when something fails.
     """

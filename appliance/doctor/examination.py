@@ -4,7 +4,19 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 from appliance.config.root import AppConfig
-from appliance.doctor import coverage, identities, learning, parts, ports, resolving, scanning, shared_leaves, signing, state
+from appliance.doctor import (
+    coverage,
+    health,
+    identities,
+    learning,
+    parts,
+    ports,
+    resolving,
+    scanning,
+    shared_leaves,
+    signing,
+    state,
+)
 from appliance.doctor.finding import Finding, fail
 
 
@@ -37,6 +49,7 @@ _EXAMINATIONS: dict[str, Callable[[AppConfig], Iterator[Finding]]] = {
     "coverage": coverage.examine,
     "disk": state.disk,
     "ports": ports.examine,
+    "health": health.examine,
     "HTTPS records": resolving.examine,
     "scanning": _scanning,
 }

@@ -80,6 +80,17 @@ class Health:
         }
 
 
+def notices(health: Health) -> list[str]:
+    """What a person has to know, one line each; empty when all is well."""
+    lines = [f"{name}: not running" for name in health.missing]
+    for process in health.processes.values():
+        if process.stale:
+            lines.append(f"{process.name}: no sign of life")
+        bad = {name: item for name, item in process.components.items() if item.state is not State.OK}
+        lines += [f"{name}: {item.detail or item.state.value} ({process.name})" for name, item in bad.items()]
+    return lines or ([] if health.state is State.OK else ["no process has reported yet"])
+
+
 def worst(states: Iterable[State]) -> State:
     """The worst of some states; ``ok`` for none."""
     return max(states, key=lambda state: state.rank, default=State.OK)

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from appliance.portal.pages import day
-from appliance.telemetry.health import Health, State
+from appliance.telemetry.health import Health, notices
 from appliance.web import show
 
 STATE_KEY = "arcus.signed_in"
@@ -82,14 +82,3 @@ def wants_json(request: Request) -> bool:
     """Programs get JSON: by the path, or because they do not ask for HTML."""
     path = request.url.path
     return path.endswith(".json") or path.startswith("/api/") or "text/html" not in request.headers.get("accept", "")
-
-
-def notices(health: Health) -> list[str]:
-    """What a person has to know, one line each; empty when all is well."""
-    lines = [f"{name}: not running" for name in health.missing]
-    for process in health.processes.values():
-        if process.stale:
-            lines.append(f"{process.name}: no sign of life")
-        bad = {name: item for name, item in process.components.items() if item.state is not State.OK}
-        lines += [f"{name}: {item.detail or item.state.value} ({process.name})" for name, item in bad.items()]
-    return lines or ([] if health.state is State.OK else ["no process has reported yet"])

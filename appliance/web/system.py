@@ -5,8 +5,8 @@ import asyncio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from appliance.telemetry.health import State
-from appliance.web.answers import json_response, notices
+from appliance.telemetry.health import State, notices
+from appliance.web.answers import json_response
 from appliance.web.services import Services
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -48,7 +48,7 @@ def test_d3_health_says_it_and_says_when_it_is_over(tmp_path: Path) -> None:
     (sink,) = watch.sinks()
     sink.write([event(4000, 6000, clock.now()), b"no event", event(0, 9000, clock.now(), "stranger")])
     watch.sample(metrics, health)
-    assert _state(health, tmp_path) == ("degraded", "default: 60% of 0 MB not scanned, limit 50%")
+    assert _state(health, tmp_path) == ("degraded", "default: 60% of 10 KB not scanned, limit 50%")
     assert 'arcus_unscanned_share{tenant="default"} 0.6' in metrics.exposition().decode()
     assert "stranger" not in metrics.exposition().decode()
     clock.advance(601)

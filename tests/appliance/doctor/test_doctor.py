@@ -10,8 +10,9 @@ import pytest
 
 from appliance.cli import main
 from appliance.config.root import AppConfig
-from appliance.doctor import Finding, Level, parts, ports, scanning, state
+from appliance.doctor import Finding, Level, health, parts, ports, scanning, state
 from appliance.domain.clock import ManualClock, SystemClock
+from appliance.telemetry.health import HealthWriter, State
 from certs.authority import load_or_create
 from certs.expiry import DAY
 from tests.appliance.config.base import changed, loads
@@ -99,6 +100,23 @@ def test_ports_free_taken_and_ours(config: AppConfig) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX)
             # the appliance runs: its port in use is right, and a free one is wrong
             assert _levels(list(ports.examine(config))) == [Level.OK, Level.FAIL, Level.FAIL]
+
+
+def test_what_runs_says_itself_what_is_wrong(config: AppConfig) -> None:
+    """D3: nothing while nothing runs, whatever files an earlier run has left."""
+    run = config.state_dir / "run"
+    writer, clock = HealthWriter(run, "admin"), SystemClock()
+    writer.set("coverage", State.DEGRADED, "acme: 60% of 10 MB not scanned")
+    assert list(health.examine(config, clock)) == []
+    with (run / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        [found] = health.examine(config, clock)
+        assert (found.level, found.detail) == (Level.WARN, "coverage: acme: 60% of 10 MB not scanned (admin)")
+        writer.set("coverage", State.OK)
+        assert _levels(list(health.examine(config, clock))) == [Level.OK]
+        writer.set("clamd", State.UNHEALTHY, "not installed")
+        assert _levels(list(health.examine(config, clock))) == [Level.FAIL]
+        assert _levels(list(health.examine(config, ManualClock(clock.now() + 3600)))) == [Level.FAIL, Level.FAIL]
 
 
 def _with_icap(config: AppConfig, tmp_path: Path, scanner: str) -> AppConfig:

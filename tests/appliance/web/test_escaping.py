@@ -156,8 +156,7 @@ def test_xss_paths_and_the_login(served: Served, text: str) -> None:
 @settings(max_examples=15, deadline=None)
 @given(text=values)
 def test_xss_details_of_health(text: str) -> None:
-    from appliance.telemetry.health import Health, State
-    from appliance.web.answers import notices
+    from appliance.telemetry.health import Health, State, notices
 
     health = Health({"a": process("a", State.DEGRADED, text)})
     assert notices(health) == [f"part: {text} (a)"]
