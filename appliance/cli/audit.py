@@ -106,7 +106,7 @@ def _print_rows(events: list[dict[str, Any]]) -> None:
 def _row(event: dict[str, Any]) -> tuple[object, ...]:
     moment = datetime.fromtimestamp(float(event.get("created_at") or 0), UTC)
     port = event.get("destination_port")
-    told = event.get("detail") if event.get("act") else ""
+    told = event.get("detail") if event.get("act") or event.get("kind") == "retro" else ""
     destination = event.get("url") or told or f"{event.get('destination_host') or '-'}:{port or '-'}"
     names = ("status", "action", "reason")
     return (

@@ -1,6 +1,7 @@
 """`arcus retro`: what was delivered and is bad now, who got a file, and hunts."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -72,7 +73,7 @@ def run(
         if sha256 or hashes is not None:
             _print(desk.hunt(wanted, tenant or None), as_json)
         else:
-            _print_status(desk.run(tenant or None, actor()), as_json)
+            _begun(desk.run(tenant or None, actor()), as_json)
 
 
 @app.command(epilog=examples("arcus retro status -c arcus.yaml", "arcus retro status --tenant default -c arcus.yaml --json"))
@@ -138,6 +139,12 @@ def _print_status(found: list[Status], as_json: bool) -> None:
         print_json([_plain(each) for each in found])
     else:
         print_table(STATUS, map(_numbers, found), "there is no tenant", width=100)
+
+
+def _begun(found: list[Status], as_json: bool) -> None:
+    _print_status(found, as_json)
+    if not any(each.samples for each in found):
+        print("hint: no samples are kept (retro.samples): only lists of hashes can be asked again", file=sys.stderr)
 
 
 def _plain(value: Body | Status) -> Any:

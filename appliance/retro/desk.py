@@ -40,7 +40,7 @@ class RetroDesk:
 
     def found(self, tenant: str | None = None) -> list[Body]:
         """Bodies that were delivered and are bad, what was found last first; without flows."""
-        return self._search.found(tenant)
+        return self._known(self._search.found(tenant), tenant)
 
     def bodies(self, sha256: str, tenant: str | None = None) -> list[Body]:
         """What is known of a hash: of each tenant one, with flows. Never empty."""
@@ -53,7 +53,7 @@ class RetroDesk:
         """What is known of any of these hashes, with flows: nothing is judged, and nothing is told."""
         if len(hashes) > MAX_HASHES:
             raise RetroError(f"more than {MAX_HASHES} hashes", "put them into a file, and name it under retro.hashes")
-        return self._search.bodies(dict.fromkeys(map(digest, hashes)), tenant)
+        return self._known(self._search.bodies(dict.fromkeys(map(digest, hashes)), tenant), tenant)
 
     def status(self, tenant: str | None = None) -> list[Status]:
         return [self._search.status(name, self._ledger.hunt(name)) for name in self._those(tenant)]
@@ -67,6 +67,12 @@ class RetroDesk:
         for name in names:
             self._ledger.change(name, cause="asked", started_at=now, ended_at=0.0, position="", since=now, judged=0, found=0)
         return self.status(tenant)
+
+    def _known(self, found: list[Body], tenant: str | None) -> list[Body]:
+        """A tenant that is configured no more has what is left of it; a misspelt one is no good news."""
+        if not found:
+            self._those(tenant)
+        return found
 
     def _those(self, tenant: str | None) -> tuple[str, ...]:
         if tenant is None:

@@ -34,6 +34,8 @@ class Line:
         def text(name: str) -> str:
             return plain(event.get(name) or "")
 
+        # what has no request of its own says in a sentence what happened
+        told = event.get("act") or event.get("kind") == "retro"
         return cls(
             id=text("id"),
             link=f"/audit/{path_segment(text('id'))}",
@@ -42,7 +44,7 @@ class Line:
             user=text("user_id"),
             tenant=text("tenant_id"),
             method=text("method"),
-            target=text("url") or (text("detail") if event.get("act") else "") or text("destination_host") or text("kind"),
+            target=text("url") or (text("detail") if told else "") or text("destination_host") or text("kind"),
             status=text("status"),
             action=text("action"),
             reason=text("reason"),

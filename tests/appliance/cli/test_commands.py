@@ -149,6 +149,14 @@ def test_audit_query(arcus: Arcus, events: Path) -> None:
     assert len(arcus("audit", "query", "-c", events, "--tenant", "default", "--json").out.splitlines()) == 1
 
 
+def test_d6_an_alert_says_in_its_line_what_it_is_about(arcus: Arcus, events: Path) -> None:
+    store = SqliteStore(events.parent / "state" / "audit.db")
+    alert = _event(4, kind="retro", url="", method="", action="alert", destination_host="a.test", detail="abc was delivered")
+    store.append([(alert, json.dumps(alert))])
+    store.close()
+    assert "  abc was delivered  " in arcus("audit", "query", "action: alert", "-c", events).out
+
+
 @pytest.mark.security
 def test_audit_text_cannot_drive_the_terminal(arcus: Arcus, events: Path) -> None:
     for command in (("query",), ("tail", "--no-follow")):

@@ -13,6 +13,7 @@ from appliance.audit.record import to_event
 from appliance.domain.reason import Reason
 from appliance.storage.sqlite import StoreError
 from appliance.web.event import FLOW, LAYOUT, SCAN, STEPS, bars, scans, sections
+from appliance.web.listing import Line
 from appliance.web.show import plain, search_link, value_of
 from tests.appliance.audit.samples import START, full_task
 from tests.appliance.web.stage import Stage, events, rebuilt
@@ -335,3 +336,8 @@ async def test_aud_events_of_every_kind_of_end_are_shown(made: Stage) -> None:
     assert page.text.count('class="time"') == len(items)
     for item in items:
         assert (await client.page(f"/audit/{item['id']}")).status == 200
+
+
+def test_d6_an_alert_says_in_its_line_what_it_is_about() -> None:
+    alert = {"kind": "retro", "detail": "abc was delivered", "destination_host": "a.test"}
+    assert (Line.of(alert).target, Line.of({"destination_host": "a.test"}).target) == ("abc was delivered", "a.test")
