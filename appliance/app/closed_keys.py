@@ -32,6 +32,8 @@ def _read_again(config: AppConfig) -> Iterator[Path]:
     for scanner in own.judges if own is not None and own.in_workers else ():
         if isinstance(scanner, HashScanner):
             yield from scanner.files
+    if config.redis is not None and config.redis.ca_file is not None:
+        yield config.redis.ca_file  # with each connection
 
 
 def _held_by_signer(config: AppConfig) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from icap.server.scanners.watched import Flawed
+from icap.server.scanners.watched import Flawed, Unread
 
 MAX_LINE: Final = 512
 MAX_NAME: Final = 120
@@ -51,18 +51,20 @@ def load(files: Iterable[Path], most: int) -> HashList:
     """All files as one list; of a digest that is listed twice, the name that came first counts.
 
     Raises:
-        Flawed: a line that is no entry, more than ``most`` entries, or a file that cannot be read.
+        Flawed: a line that is no entry, more than ``most`` entries, or a file that cannot be read (Unread).
     """
     builder = _Builder(most)
     flaws: list[str] = []
+    flawed: type[Flawed] = Flawed
     for file in files:
         try:
             with file.open("rb") as stream:
                 _read(file, stream, builder, flaws)
         except OSError as error:
             flaws.append(f"{file}: {error.strerror}")
+            flawed = Unread
     if flaws:
-        raise Flawed("; ".join(flaws[:MAX_FLAWS]))
+        raise flawed("; ".join(flaws[:MAX_FLAWS]))
     return builder.build()
 
 

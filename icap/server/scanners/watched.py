@@ -18,6 +18,10 @@ class Flawed(Exception):
     """What is wrong with the files, for a person: ``file:line: what``."""
 
 
+class Unread(Flawed):
+    """A file cannot be read now. That may end without a sign of it in the file: it is tried again at each look."""
+
+
 class Watched[T]:
     """``load`` runs in a thread and raises Flawed, or OSError; what was made before then stays in use, and health says so.
     ``files`` lists what it is made from now, and is asked at each look."""
@@ -63,6 +67,8 @@ class Watched[T]:
                     self.value, self.flaw = self._load(), ""
                     logger.info("%s: %d file%s read", self._name, len(seen), "" if len(seen) == 1 else "s")
             except (Flawed, OSError) as error:
+                if isinstance(error, Unread | OSError):
+                    self._seen = None
                 self._bad(str(error))
 
     def _bad(self, flaw: str) -> None:

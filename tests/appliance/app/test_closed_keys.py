@@ -7,6 +7,7 @@ import pytest
 
 from appliance.app import closed_keys
 from appliance.app.closed_keys import close_keys
+from appliance.config.redis import Redis
 from appliance.config.root import AppConfig
 from appliance.landlock import NotClosed
 from tests.appliance.config.base import BASE, loads
@@ -80,3 +81,10 @@ icap_server:
 """
     close_keys(loads(BASE + more).config.model_copy(update={"state_dir": tmp_path}))
     assert asked[1] == [listed]
+
+
+def test_roots_that_a_worker_reads_for_each_connection_to_redis_are_named(tmp_path: Path, asked: list[Any]) -> None:
+    roots = tmp_path / "redis-ca.pem"
+    wanted = Redis(url="rediss://cache.test:6380/0", ca_file=roots)
+    close_keys(config(tmp_path).model_copy(update={"redis": wanted}))
+    assert asked[1] == [roots]

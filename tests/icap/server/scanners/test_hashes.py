@@ -123,6 +123,27 @@ async def test_icp_12_without_a_list_there_is_no_verdict_and_a_later_one_is_used
         await listed.close()
 
 
+@pytest.mark.security
+async def test_icp_13_a_file_that_could_not_be_read_is_tried_again_though_it_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rights given after the file was written, a moment without descriptors: the file itself shows no sign of either."""
+    file = tmp_path / "list"
+    file.write_text(f"{A.hexdigest()}\n")
+    judge = scanner(file)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as denied:
+        denied.setattr(Path, "open", refuse)
+        await judge.reload()
+        assert judge.health.detail == f"{file}: Permission denied"
+    await judge.reload()
+    assert judge.health.detail == ""
+    assert (await judge.scan(pieces(b"a"))).outcome is ScanOutcome.INFECTED
+
+
 def test_the_limit_of_entries_is_exact(tmp_path: Path) -> None:
     file = tmp_path / "list"
     file.write_text("".join(f"{number:064x}\n" for number in range(10)))
