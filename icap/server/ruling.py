@@ -37,10 +37,10 @@ class Ruling:
 def blocked(request: Request, result: ScanResult, istag: str, facts: tuple[Field, ...]) -> Ruling:
     """For an infected body, or one that a rule refuses: a page in its place."""
     threat = threat_name(result)
-    # a find that was asked for is no alarm; otherwise those of the checks, several a minute, would bury the others
+    # a find that was asked for is no news: those of the checks, several a minute, would bury the others
     asked = is_check(request.request_head)
     whose = ", a check of health" if asked else _claims(request.headers)
-    level = logging.INFO if asked else logging.WARNING
+    level = logging.DEBUG if asked else logging.WARNING
     logger.log(level, "%s: %s, sha256 %s%s", result.outcome.value, threat, result.sha256, whose)
     reason = result.reason if result.outcome is ScanOutcome.BLOCKED else Reason.MALWARE_FOUND
     head, page = block_page(reason, threat, result.engine)

@@ -287,11 +287,11 @@ async def test_a_find_that_a_check_asks_for_is_no_alarm(
     running: Running, caplog: pytest.LogCaptureFixture, head: bytes
 ) -> None:
     """It is blocked like any other; other names, however alike, do not make less of a find."""
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
     assert_blocked(await running.ask(reqmod(EICAR, head=head)))
     [record] = [each for each in caplog.records if each.getMessage().startswith("infected: ")]
     asked = head is HEALTH_CHECK
     assert (record.levelno, record.getMessage().endswith(", a check of health")) == (
-        logging.INFO if asked else logging.WARNING,
+        logging.DEBUG if asked else logging.WARNING,
         asked,
     )
