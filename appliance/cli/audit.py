@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, group, load_config, print_table
+from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, group, known_tenant, load_config, print_table
 from appliance.domain.text import printable
 
 if TYPE_CHECKING:
@@ -39,8 +39,11 @@ def query(config: ConfigOption, text: Query = "", limit: Limit = 100, tenant: Te
     """Print the newest events that match, newest first. With --json: one object per line."""
     from appliance.audit.query.filter import EventFilter
 
-    with _search(load_config(config).config) as search:
+    loaded = load_config(config).config
+    with _search(loaded) as search:
         events = search.list(EventFilter(tenant=tenant or None, query=text, limit=limit)).events
+    if not events:
+        known_tenant(loaded, tenant)
     if as_json:
         _print_lines(events)
     else:

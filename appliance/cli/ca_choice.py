@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from appliance.cli.output import CliError
+from appliance.cli.output import CliError, no_tenant
 
 if TYPE_CHECKING:
     from appliance.config.ca import Ca
@@ -20,8 +20,7 @@ def of_tenant(config: "AppConfig", tenant: str) -> "Ca":
     """The CA that signs for this tenant. Raises CliError."""
     found = next((each for each in config.tenant if each.tenant_id == tenant), None)
     if found is None:
-        known = ", ".join(each.tenant_id for each in config.tenant)
-        raise CliError(f"no tenant is named {tenant!r}", f"there are: {known}")
+        raise no_tenant(config, tenant)
     return next(ca for ca in config.ca if ca.name == found.ca)
 
 

@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json, print_table
+from appliance.cli.output import (
+    CliError,
+    ConfigOption,
+    JsonOption,
+    examples,
+    known_tenant,
+    load_config,
+    print_json,
+    print_table,
+)
 
 if TYPE_CHECKING:
+    from appliance.config.root import AppConfig
     from appliance.domain.coverage_report import Line, Part, Report
     from appliance.storage.coverage import CoverageLedger
 
@@ -56,8 +66,11 @@ def coverage(
         asked = Question.read({"tenant": tenant, "since": since, "by": by, "sort": sort, "limit": str(limit)}, now)
     except QueryError as error:
         raise CliError(str(error), "`arcus coverage --help` has examples") from error
-    with _ledger(config) as ledger:
+    loaded = load_config(config).config
+    with _ledger(loaded) as ledger:
         report = asked.answer(ledger.report)
+    if not report.whole.parts:
+        known_tenant(loaded, tenant)
     if as_json:
         print_json(report.as_dict())
     else:
@@ -92,13 +105,12 @@ def _hour(moment: int) -> str:
 
 
 @contextmanager
-def _ledger(config: ConfigOption) -> "Iterator[CoverageLedger]":
+def _ledger(config: "AppConfig") -> "Iterator[CoverageLedger]":
     from appliance.app.paths import StatePaths
     from appliance.storage.coverage import CoverageLedger
     from appliance.storage.sqlite import SqliteStore
 
-    loaded = load_config(config).config
-    path = loaded.audit.store.path or StatePaths(loaded.state_dir).audit_db
+    path = config.audit.store.path or StatePaths(config.state_dir).audit_db
     if not path.exists():
         raise CliError(f"there is no audit database yet: {path}", "`arcus run` makes it")
     store = SqliteStore(path)

@@ -13,6 +13,7 @@ from appliance.domain.text import printable
 
 if TYPE_CHECKING:
     from appliance.config.load import Loaded
+    from appliance.config.root import AppConfig
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -50,6 +51,17 @@ def load_config(path: Path) -> "Loaded":
     from appliance.config.load import load
 
     return load(path)
+
+
+def known_tenant(config: "AppConfig", tenant: str) -> None:
+    """For commands that found nothing: with a misspelt name that would be no good news. Empty: all tenants. Raises CliError."""
+    if tenant and all(each.tenant_id != tenant for each in config.tenant):
+        raise no_tenant(config, tenant)
+
+
+def no_tenant(config: "AppConfig", tenant: str) -> CliError:
+    """To be raised."""
+    return CliError(f"no tenant is named {tenant!r}", f"there are: {', '.join(each.tenant_id for each in config.tenant)}")
 
 
 def print_json(value: Any) -> None:

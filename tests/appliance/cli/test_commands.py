@@ -147,6 +147,7 @@ def test_audit_query(arcus: Arcus, events: Path) -> None:
     lines = arcus("audit", "query", "action: block", "-c", events, "--json").out.splitlines()
     assert [json.loads(line)["id"] for line in lines] == ["e3"]
     assert len(arcus("audit", "query", "-c", events, "--tenant", "default", "--json").out.splitlines()) == 1
+    assert arcus("audit", "query", "-c", events, "--tenant", "blu").err.startswith("error: no tenant is named 'blu'")
 
 
 def test_d6_an_alert_says_in_its_line_what_it_is_about(arcus: Arcus, events: Path) -> None:

@@ -56,6 +56,12 @@ def test_what_cannot_be_asked_is_told(arcus: Arcus, told: Path) -> None:
         assert arguments[1] in ran.err
 
 
+def test_a_misspelt_tenant_has_no_good_news(arcus: Arcus, told: Path) -> None:
+    """One that is configured no more has what is left of it (above); one that was never there is an error."""
+    ran = arcus("coverage", "--tenant", "acmee", "-c", told, "--json")
+    assert (ran.code, ran.out, ran.err.splitlines()[0]) == (1, "", "error: no tenant is named 'acmee'")
+
+
 def test_without_a_database_it_says_what_makes_one(arcus: Arcus, config: Path) -> None:
     ran = arcus("coverage", "-c", config)
     assert ran.code == 1
