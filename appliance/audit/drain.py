@@ -13,7 +13,7 @@ from pathlib import Path
 
 from appliance.audit.batches import Batches
 from appliance.audit.feed import Feed, FeedStats
-from appliance.audit.segment import is_released, segments
+from appliance.audit.segment import is_released, segment_size, segments
 from appliance.audit.sinks.base import Sink
 
 logger = logging.getLogger(__name__)
@@ -65,10 +65,10 @@ class Drain:
             for feed in self._feeds:
                 feed.start()
             while not self._stop.wait(self._interval):
-                self._sweep_safely()
+                self._beat()
             for feed in self._feeds:
                 feed.stop(self._timeout)
-            self._sweep_safely()
+            self._beat()
         finally:
             os.close(lock)
 
@@ -82,14 +82,31 @@ class Drain:
                 return True
         return False
 
-    def _sweep_safely(self) -> None:
+    def _beat(self) -> None:
         try:
             self._sweep()
         except OSError as error:
             logger.error("drained segments cannot be deleted", extra={"error": str(error)})
 
     def _sweep(self) -> None:
-        """Delete segments that no writer holds and every sink has. Released first: then the size stands still."""
-        for path in segments(self._directory):
-            if is_released(path) and all(feed.done_with(path) for feed in self._feeds):
+        """Wake the feeds that have not all there is, and delete what all of them have and no writer holds.
+
+        One look for all feeds: while nothing comes, none of them wakes. First they are woken: to delete may fail.
+        """
+        done = [path for path in segments(self._directory) if not self._wake_for(path)]
+        for path in done:
+            # its size is asked again once it is released: then it stands still
+            if is_released(path) and self._all_have(path):
                 path.unlink(missing_ok=True)
+
+    def _wake_for(self, path: Path) -> bool:
+        """Whether any feed has not all of the segment."""
+        size = segment_size(path)
+        behind = [feed for feed in self._feeds if not feed.has(path.name, size)]
+        for feed in behind:
+            feed.wake()
+        return bool(behind)
+
+    def _all_have(self, path: Path) -> bool:
+        size = segment_size(path)
+        return all(feed.has(path.name, size) for feed in self._feeds)

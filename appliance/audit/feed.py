@@ -9,7 +9,6 @@ from appliance.audit.batches import Batch, Batches
 from appliance.audit.cursor import Cursor
 from appliance.audit.segment import segment_size, segments
 from appliance.audit.sinks.base import Sink
-from appliance.domain.clock import Clock, SystemClock
 
 logger = logging.getLogger(__name__)
 
@@ -32,16 +31,16 @@ class FeedStats:
 class Feed:
     """Carries the lines of all segments to one sink, batch by batch, from its cursor on."""
 
-    def __init__(self, directory: Path, sink: Sink, batches: Batches, interval: float, clock: Clock | None = None) -> None:
+    def __init__(self, directory: Path, sink: Sink, batches: Batches, interval: float) -> None:
         self.name = sink.name
         self._directory = directory
         self._sink = sink
         self._batches = batches
         self._interval = interval
-        self._clock = clock or SystemClock()
         self._cursor: Cursor | None = None
         self._offsets: dict[str, int] = {}
         self._stop = threading.Event()
+        self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._events = self._errors = self._rejected = self._torn = 0
         self._error = ""
@@ -54,12 +53,18 @@ class Feed:
     def stop(self, timeout: float) -> None:
         """One last pass, then end. A sink that hangs is left alone after ``timeout`` seconds: the spool keeps its events."""
         self._stop.set()
+        self._wake.set()
         if self._thread:
             self._thread.join(timeout)
 
-    def done_with(self, path: Path) -> bool:
-        """Whether every byte of the segment is in the sink, and the cursor that says so is saved."""
-        return self._offsets.get(path.name, 0) >= segment_size(path)
+    def wake(self) -> None:
+        """There is something for it. One that is at work, or waits until its sink may be well again, need not be told: it is
+        told again with the next beat, while there is something."""
+        self._wake.set()
+
+    def has(self, name: str, size: int) -> bool:
+        """Whether so many bytes of a segment are in the sink, and the cursor that says so is saved."""
+        return self._offsets.get(name, 0) >= size
 
     def stats(self) -> FeedStats:
         offsets = self._offsets
@@ -119,9 +124,11 @@ class Feed:
         pause = self._interval
         while not self._stop.is_set():
             if self.pump():
-                # all feeds wake at the same time, so that they ask for the same batch
                 pause = self._interval
-                self._stop.wait(pause - self._clock.monotonic() % pause)
+                # what came during the pass is for the next beat: all feeds wake with it, and ask for the same batch
+                self._wake.clear()
+                if not self._stop.is_set():  # asked after it was cleared: to stop wakes as well
+                    self._wake.wait()
             else:
                 pause = min(MAX_PAUSE, max(pause, 0.1) * 2)
                 self._stop.wait(pause)

@@ -7,7 +7,7 @@ from typing import Final
 
 from appliance.domain.act import Actor
 from appliance.domain.exclusion import Kind, Learned, State
-from appliance.domain.learning import Acceptance, Evidence, Key, Record
+from appliance.domain.learning import Acceptance, Evidence, Key, Record, Refusal
 from appliance.learning.book import Book
 from appliance.learning.judge import doubts, judge, reason
 from appliance.learning.observe import Event, acceptance, refusal
@@ -44,12 +44,15 @@ class Learner:
 
     def observe(self, events: Iterable[Event]) -> None:
         """Take in audit events of tenants that learn. The same event a second time changes nothing."""
-        learning = [event for event in events if self._learns(event.get("tenant_id"))]
-        refusals = [each for event in learning if (each := refusal(event)) is not None]
-        acceptances = [found for event in learning if (found := acceptance(event)) is not None]
-        self._store.observations.observe(refusals, acceptances)
+        refusals: list[Refusal] = []
+        acceptances: list[Acceptance] = []
+        for event in events:
+            if self._learns(event.get("tenant_id")):
+                refusals += [each] if (each := refusal(event)) is not None else []
+                acceptances += [found] if (found := acceptance(event)) is not None else []
+        added = self._store.observations.observe(refusals, acceptances)
         with self._lock:
-            self._added += len(refusals) + len(acceptances)
+            self._added += added
             if self._changed is not None:
                 self._changed |= {each.key for each in refusals}
             for found in acceptances:

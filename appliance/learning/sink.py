@@ -26,8 +26,8 @@ class LearningSink:
 
     def write(self, lines: Sequence[bytes]) -> Written:
         told = (line for line in lines if any(sign in line for sign in _SIGNS))
-        # what is no event is counted where events are stored
-        self._observe([event for line in told if (event := _PICKER.pick(line)) is not None])
+        # what is no event is counted where events are stored; one at a time: all of a batch in memory would cost the collector
+        self._observe(event for line in told if (event := _PICKER.pick(line)) is not None)
         return Written()
 
     def close(self) -> None:

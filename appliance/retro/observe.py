@@ -24,6 +24,7 @@ SEEN: Final = (
 )  # fmt: skip
 """All that is looked at of an event."""
 _URL: Final = 1000
+_TEXT: Final = 2048
 _MAX_SIZE: Final = 1 << 50
 
 
@@ -57,20 +58,20 @@ def _delivery(event: Event, scan: Event, side: str) -> Delivery:
         tenant=_text(event, "tenant_id"),
         sha256=scan["sha256"],
         size=int(_number(scan, "size")),
-        task=_text(event, "id")[:26],
+        task=_text(event, "id", 26),
         at=at,
         side=side,
-        user=_text(event, "user_id")[:255],
-        client=_text(event, "source_ip")[:45],
-        host=_text(event, "destination_host")[:255],
-        url=_text(event, "url")[:_URL],
+        user=_text(event, "user_id", 255),
+        client=_text(event, "source_ip", 45),
+        host=_text(event, "destination_host", 255),
+        url=_text(event, "url", _URL),
         verdict=_VERDICTS[scan["outcome"]],
         service=_text(scan, "service"),
         engine=_text(scan, "engine"),
         istag=_text(scan, "istag"),
         # the verdict was made after the task began, and a long one may have ended much later
         judged_at=(_number(event, "started_at") or at) - _number(scan, "age_s"),
-        limits=tuple(sorted(_limits(event, scan, side))),
+        limits=_limits(event, scan, side),
         sample=_sample(event, side),
     )
 
@@ -82,16 +83,17 @@ def _passed(event: Event, side: str) -> bool:
     return event.get("action") == "allow" and bool(event.get("status"))
 
 
-def _limits(event: Event, scan: Event, side: str) -> Iterator[Limit]:
-    for text in _list(event, "not_scanned"):
-        direction, _, rest = text.partition(": ")
-        word = rest.partition(" ")[0]
-        if direction == side and word in _LIMITS:
-            yield _LIMITS[word]
-    if scan.get("outcome") == "modified":
-        yield Limit.MODIFIED
+def _limits(event: Event, scan: Event, side: str) -> tuple[Limit, ...]:
+    found = [
+        _LIMITS[word]
+        for text in _list(event, "not_scanned")
+        if text.startswith(f"{side}: ") and (word := text[len(side) + 2 :].partition(" ")[0]) in _LIMITS
+    ]
+    if scan["outcome"] == "modified":
+        found.append(Limit.MODIFIED)
     if side in _list(event, "packed"):
-        yield Limit.PACKED
+        found.append(Limit.PACKED)
+    return tuple(sorted(found)) if found else ()
 
 
 def _sample(event: Event, side: str) -> str:
@@ -116,15 +118,15 @@ def _scans(event: Event) -> Iterator[dict[str, Any]]:
 
 def _list(event: Event, name: str) -> list[str]:
     value = event.get(name)
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+    return [each for each in value if isinstance(each, str)] if value and isinstance(value, list) else []
 
 
-def _text(event: Event, name: str) -> str:
+def _text(event: Event, name: str, most: int = _TEXT) -> str:
     """A lone surrogate is no UTF-8, and the database refuses it."""
     value = event.get(name)
     if not isinstance(value, str):
         return ""
-    return value[:2048] if value.isascii() else value[:2048].encode("utf-8", "replace").decode()
+    return value[:most] if value.isascii() else value[:most].encode("utf-8", "replace").decode()
 
 
 def _number(event: Event, name: str) -> float:

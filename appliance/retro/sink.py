@@ -24,8 +24,8 @@ class RetroSink:
         return state
 
     def write(self, lines: Sequence[bytes]) -> Written:
-        # what is no event is counted where events are stored
-        self._observe([event for line in lines if _SIGN in line and (event := _PICKER.pick(line)) is not None])
+        # what is no event is counted where events are stored; one at a time: all of a batch in memory would cost the collector
+        self._observe(event for line in lines if _SIGN in line and (event := _PICKER.pick(line)) is not None)
         return Written()
 
     def close(self) -> None:

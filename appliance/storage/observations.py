@@ -18,6 +18,12 @@ ACCEPTANCES: Final = 200_000
 MEMORY: Final = 30 * 86_400.0
 """Seconds that observations are kept."""
 _DAY: Final = 86_400.0
+FRESH: Final = 60.0
+"""Seconds for which an acceptance that is stored need not be stored again: its time only says when it may be forgotten."""
+REMEMBERED: Final = 20_000
+
+type _Place = tuple[str, str, str, str]
+type _Accepted = tuple[str, str, str, str, str, float]
 
 _ACCEPT: Final = (
     "INSERT INTO tls_acceptances (tenant_id, client, fingerprint, host, user_agent, seen_at) VALUES (?, ?, ?, ?, ?, ?) "
@@ -35,18 +41,42 @@ class Observations:
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
+        self._stored: dict[_Place, tuple[str, float]] = {}
+        """Acceptances that are in the database: with what User-Agent, and when."""
 
-    def observe(self, refusals: Iterable[Refusal], acceptances: Iterable[Acceptance]) -> None:
-        """Add what was seen; the same observation a second time changes nothing. Raises StoreError."""
-        accepted = [(a.tenant, a.client, a.fingerprint, a.host, a.user_agent, a.at) for a in acceptances]
+    def observe(self, refusals: Iterable[Refusal], acceptances: Iterable[Acceptance]) -> int:
+        """Add what was seen; the same observation a second time changes nothing. How many rows it was at most.
+
+        For one thread; ``prune`` may be called by another. Raises StoreError.
+        """
+        accepted = self._new(acceptances)
         refused = [_refusal_row(each) for each in refusals]
         if not accepted and not refused:
-            return
+            return 0
         with self._store.writing() as connection:
             if accepted:
                 connection.exec_driver_sql(_ACCEPT, accepted)
             if refused:
                 connection.exec_driver_sql(_REFUSE, refused)
+        self._remember(accepted)
+        return len(accepted) + len(refused)
+
+    def _new(self, acceptances: Iterable[Acceptance]) -> list[_Accepted]:
+        """The newest of each, without those that are as good as stored: a client that comes back every second says no more than
+        with once in ``FRESH``."""
+        newest: dict[_Place, _Accepted] = {}
+        for each in acceptances:
+            place = (each.tenant, each.client, each.fingerprint, each.host)
+            agent, at = self._stored.get(place, ("", 0.0))
+            if each.user_agent != agent or not at <= each.at < at + FRESH:
+                newest[place] = (*place, each.user_agent, max(each.at, newest[place][5] if place in newest else 0.0))
+        return list(newest.values())
+
+    def _remember(self, accepted: Iterable[_Accepted]) -> None:
+        """Once they are in the database, and not before."""
+        if len(self._stored) > REMEMBERED:
+            self._stored.clear()
+        self._stored.update({(row[0], row[1], row[2], row[3]): (row[4], row[5]) for row in accepted})
 
     def suspects(self, since: float) -> list[Key]:
         """Every key that had a refusal since then."""
@@ -61,8 +91,11 @@ class Observations:
 
     def prune(self, now: float) -> None:
         """Forget what is old, and what is more than there is room for; of one client first. Raises StoreError."""
+        # forgotten before: what is taken in meanwhile is stored again, be it gone or not
+        self._stored = {}
         with self._store.writing() as connection:
             _prune(connection, now)
+        self._stored = {}
 
 
 def key_values(key: Key) -> dict[str, str]:

@@ -16,8 +16,8 @@ END: Final = "~"
 """Stands behind every hash: a hunt that has come to it has seen all."""
 BATCH: Final = 1000
 _BODY: Final = (
-    "INSERT INTO retro_bodies (tenant_id, sha256, size, first_at, last_at, verdict, limits, service, engine, istag, judged_at, "
-    "sample, plain, tried_at, signature, found_by, found_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, '', '', 0) "
+    "INSERT INTO retro_bodies (tenant_id, sha256, size, first_at, last_at, limits, sample, verdict, service, engine, istag, "
+    "judged_at, plain, tried_at, signature, found_by, found_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0, '', '', 0) "
     "ON CONFLICT DO UPDATE SET first_at = min(first_at, excluded.first_at), last_at = max(last_at, excluded.last_at), "
     "sample = CASE excluded.sample WHEN '' THEN sample ELSE excluded.sample END, "
     "limits = CASE WHEN limits = '' OR excluded.limits = '' THEN '' ELSE excluded.limits END, "
@@ -25,6 +25,8 @@ _BODY: Final = (
     "excluded.istag, excluded.judged_at WHERE excluded.judged_at > judged_at AND verdict <> 'bad' "
     "UNION ALL SELECT verdict, service, engine, istag, judged_at LIMIT 1)"
 )
+_FIRST, _LAST, _LIMITS, _SAMPLE, _JUDGED = range(3, 8)
+"""Places in a row of ``_BODY``; from the last one on stands its verdict, with when it was made at the end."""
 _FLOW: Final = (
     "INSERT OR IGNORE INTO retro_flows (tenant_id, sha256, task_id, side, at, user_id, client, host, url, told) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"
@@ -43,7 +45,9 @@ _WAITING: Final = text(
     "AND judged_at < :since AND tried_at < :since"
 )
 _UNTOLD: Final = text(
-    "SELECT tenant_id, sha256 FROM retro_bodies AS body WHERE tenant_id = :tenant AND verdict = 'bad' AND EXISTS (SELECT 1 "
+    # asked every second: by itself, SQLite goes through all bodies of the tenant
+    "SELECT tenant_id, sha256 FROM retro_bodies AS body INDEXED BY idx_retro_bad "
+    "WHERE tenant_id = :tenant AND verdict = 'bad' AND EXISTS (SELECT 1 "
     "FROM retro_flows AS flow WHERE flow.tenant_id = body.tenant_id AND flow.sha256 = body.sha256 AND NOT told) LIMIT :most"
 )
 _UNTOLD_FLOWS: Final = text(
@@ -78,7 +82,7 @@ class RetroLedger:
             return 0
         with self._store.writing() as connection:
             if deliveries:
-                connection.exec_driver_sql(_BODY, [_body(each) for each in deliveries])
+                connection.exec_driver_sql(_BODY, _bodies(deliveries))
                 connection.exec_driver_sql(_FLOW, [_flow(each) for each in deliveries])
             return mark(connection, findings)
 
@@ -167,12 +171,24 @@ def mark(connection: Connection, findings: Iterable[Finding]) -> int:
     return number
 
 
-def _body(each: Delivery) -> tuple[Any, ...]:
-    limits = ",".join(sorted(each.limits))
-    return (
-        each.tenant, each.sha256, each.size, each.at, each.at, each.verdict.value, limits, each.service, each.engine,
-        each.istag, each.judged_at, each.sample,
-    )  # fmt: skip
+def _bodies(deliveries: Iterable[Delivery]) -> list[tuple[Any, ...]]:
+    """A row for each body: what ``_BODY`` makes of its deliveries one after the other. The same few bodies are most of what is
+    delivered."""
+    rows: dict[tuple[str, str], list[Any]] = {}
+    for each in deliveries:
+        limits = ",".join(sorted(each.limits)) if each.limits else ""
+        judged = [each.verdict.value, each.service, each.engine, each.istag, each.judged_at]
+        row = rows.get((each.tenant, each.sha256))
+        if row is None:
+            key = (each.tenant, each.sha256)
+            rows[key] = [*key, each.size, each.at, each.at, limits, each.sample, *judged]
+            continue
+        row[_FIRST], row[_LAST] = min(row[_FIRST], each.at), max(row[_LAST], each.at)
+        row[_LIMITS] = limits if row[_LIMITS] else ""  # a whole hash outweighs a limited one
+        row[_SAMPLE] = each.sample or row[_SAMPLE]
+        if each.judged_at > row[-1]:
+            row[_JUDGED:] = judged
+    return [tuple(row) for row in rows.values()]
 
 
 def _flow(each: Delivery) -> tuple[Any, ...]:

@@ -32,7 +32,9 @@ _PACKED: Final = text(
 _INSIDE: Final = text("UPDATE retro_bodies SET plain = :plain WHERE tenant_id = :tenant AND sha256 = :sha256")
 _COUNT: Final = text("UPDATE retro_hunts SET judged = judged + 1, found = found + :found WHERE tenant_id = :tenant")
 _RECALLED: Final = text(
-    "SELECT sha256, max(found_at) FROM retro_bodies WHERE verdict = 'bad' AND found_at > :after GROUP BY sha256 "
+    # asked every second: by itself, SQLite goes through all bodies, which saves it from sorting the few that are bad
+    "SELECT sha256, max(found_at) FROM retro_bodies INDEXED BY idx_retro_bad WHERE verdict = 'bad' AND found_at > :after "
+    "GROUP BY sha256 "
     "ORDER BY 2 DESC LIMIT :most"
 )
 

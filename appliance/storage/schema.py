@@ -179,7 +179,6 @@ retro_bodies = Table(
     Column("found_at", Float, nullable=False),
     Index("idx_retro_age", "tenant_id", "last_at"),
     Index("idx_retro_bad", "tenant_id", "found_at", sqlite_where=text("verdict = 'bad'")),
-    Index("idx_retro_hash", "sha256"),
     Index("idx_retro_plain", "plain", sqlite_where=text("plain <> ''")),
     Index("idx_retro_samples", "tenant_id", "judged_at", sqlite_where=text("sample <> ''")),
     sqlite_with_rowid=False,

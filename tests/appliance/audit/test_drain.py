@@ -1,11 +1,13 @@
 import json
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from appliance.audit.drain import Drain
+from appliance.audit.feed import Feed
 from appliance.audit.query.filter import EventFilter
 from appliance.audit.query.search import AuditSearch
 from appliance.audit.recorder import Recorder
@@ -233,3 +235,34 @@ def test_stop_takes_what_is_there(tmp_path: Path) -> None:
 def test_a_drain_without_sinks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="sink"):
         Drain(tmp_path, [])
+
+
+def test_feeds_sleep_while_nothing_comes_and_take_what_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The drain looks for all of them: an idle process costs one look for each beat, however many sinks it has."""
+    beats, passes = Counter[str](), Counter[str]()
+    look, carry = Drain._sweep, Feed.pump
+
+    def beat(drain: Drain) -> None:
+        beats["all"] += 1
+        look(drain)
+
+    def pump(feed: Feed) -> bool:
+        passes[feed.name] += 1
+        return carry(feed)
+
+    monkeypatch.setattr(Drain, "_sweep", beat)
+    monkeypatch.setattr(Feed, "pump", pump)
+    spool, sink = Spool(tmp_path, 0, MEGABYTE), MemorySink()
+    drain = Drain(tmp_path, [sink], interval=0.01)
+    drain.start()
+    try:
+        for number in range(3):
+            spool.write(b'{"id":"%d"}' % number)
+            wait_for(lambda: drain.stats()["memory"].lag_bytes == 0, "what came is taken")
+            before, passed = beats["all"], passes["memory"]
+            wait_for(lambda: beats["all"] > before + 10, "ten beats")  # noqa: B023
+            assert passes["memory"] <= passed + 1, "the one that it was woken for while it took the lines"
+        assert len(sink.lines) == 3
+    finally:
+        drain.stop()
+        spool.close()

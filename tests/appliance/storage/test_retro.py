@@ -3,11 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import TextClause, text
 
-from appliance.domain.retro import Delivery, Finding, Limit, Verdict
+from appliance.domain.retro import Body, Delivery, Finding, Limit, Verdict
+from appliance.storage import retro, retro_samples
 from appliance.storage.retro import END, RetroLedger
+from appliance.storage.retro_samples import RetroSamples
 from appliance.storage.retro_search import RetroSearch
 from appliance.storage.sqlite import SqliteStore
 
@@ -147,3 +153,54 @@ def test_d6_status_counts_what_cannot_be_judged_again(ledger: RetroLedger, searc
     assert status.limits == {"head_only": 2, "packed": 1}
     assert ledger.waiting("acme", 101.0) == 1
     assert ledger.waiting("acme", 100.0) == 0
+
+
+_DELIVERIES = st.lists(
+    st.builds(
+        delivery,
+        st.sampled_from(["t1", "t2", "t3"]),
+        st.sampled_from([ONE, TWO]),
+        st.sampled_from(["acme", "blue"]),
+        st.sampled_from([90.0, 100.0, 110.0]),
+        judged_at=st.sampled_from([80.0, 100.0, 120.0]),
+        engine=st.sampled_from(["", "one", "two"]),
+        verdict=st.sampled_from([Verdict.CLEAN, Verdict.UNSCANNED]),
+        limits=st.sampled_from([(), (Limit.PACKED,), (Limit.HEAD_ONLY, Limit.PACKED)]),
+        sample=st.sampled_from(["", "a" * 32, "b" * 32]),
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=60)
+@given(_DELIVERIES, _DELIVERIES)
+def test_d6_a_batch_says_what_its_deliveries_say_one_after_the_other(first: list[Delivery], second: list[Delivery]) -> None:
+    def told(*batches: list[Delivery]) -> list[Body]:
+        with TemporaryDirectory() as folder:
+            store = SqliteStore(Path(folder) / "audit.db")
+            for batch in batches:
+                RetroLedger(store).observe(batch, [])
+            found = RetroSearch(store).bodies([ONE, TWO])
+            store.close()
+        return found
+
+    assert told(first, second) == told(*([each] for each in (*first, *second)))
+
+
+def test_d6_a_hash_is_found_at_every_tenant_and_inside_what_was_packed(store: SqliteStore, ledger: RetroLedger) -> None:
+    ledger.observe([delivery("t1", tenant="acme"), delivery("t2", tenant="blue"), delivery("t3", TWO, tenant="cyan")], [])
+    RetroSamples(store).inside("cyan", TWO, ONE)
+    RetroSamples(store).inside("acme", ONE, ONE)
+    search = RetroSearch(store)
+    assert [(body.tenant, body.sha256) for body in search.bodies([ONE])] == [("acme", ONE), ("blue", ONE), ("cyan", TWO)]
+    assert [(body.tenant, body.sha256) for body in search.bodies([ONE], "cyan")] == [("cyan", TWO)]
+    assert search.bodies([THREE]) == []
+
+
+@pytest.mark.parametrize("statement", [retro._UNTOLD, retro_samples._RECALLED], ids=["untold", "recalled"])
+def test_d6_what_is_asked_every_second_looks_at_bad_bodies_only(store: SqliteStore, statement: TextClause) -> None:
+    values = {"tenant": "acme", "after": 0.0, "most": 1}
+    asked = {name: value for name, value in values.items() if f":{name}" in statement.text}
+    with store.reading() as connection:
+        plan = [row[3] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {statement.text}"), asked)]
+    assert any("retro_bodies USING INDEX idx_retro_bad" in step or "body USING INDEX idx_retro_bad" in step for step in plan)
