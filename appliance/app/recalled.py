@@ -9,6 +9,8 @@ from appliance.files import write_whole
 from appliance.watched import Watched
 
 MAX_ENTRIES: Final = 10_000
+EVERY: Final = "*"
+"""Stands for every body, where there are more than can be listed."""
 MAX_BYTES: Final = 2 * 1024 * 1024
 MEMORY: Final = 86_400.0
 """Seconds: no verdict is kept for longer (``verdict_cache.ttl``)."""
@@ -22,14 +24,15 @@ class Recalled:
 
     def since(self, sha256: str) -> float:
         """Seconds since the epoch; verdicts up to then count no more. 0: all do."""
-        return self.file.value.get(sha256, 0.0)
+        known = self.file.value
+        return max(known.get(sha256, 0.0), known.get(EVERY, 0.0))
 
 
 def parse(data: bytes) -> dict[str, float]:
     """Raises ValueError for what is not ours."""
     try:
         found = json.loads(data)
-        return {digest(sha256): float(at) for sha256, at in found.items()}
+        return {each if each == EVERY else digest(each): float(at) for each, at in found.items()}
     except (AttributeError, TypeError, RecursionError, RetroError) as error:
         raise ValueError(f"not a list of hashes: {error}") from error
 
@@ -42,7 +45,18 @@ class RecalledWriter:
         self._written: dict[str, float] | None = None
 
     def write(self, found: dict[str, float]) -> None:
-        """Raises OSError; then it is tried again with the next call."""
+        """``found``: the newest; of more than ``MAX_ENTRIES`` one more. Raises OSError; then it is tried again with the next
+        call."""
+        found = _listed(found)
         if found != self._written:
             write_whole(self._path, json.dumps(found).encode(), durable=False)
             self._written = found
+
+
+def _listed(found: dict[str, float]) -> dict[str, float]:
+    """What is not among the newest was found before them: no verdict from before that counts, of whatever body. Otherwise who
+    has ten thousand bad bodies would have another tenant's forgotten."""
+    if len(found) <= MAX_ENTRIES:
+        return found
+    newest = sorted(found.items(), key=lambda each: each[1], reverse=True)
+    return dict(newest[:MAX_ENTRIES]) | {EVERY: newest[MAX_ENTRIES][1]}

@@ -79,7 +79,7 @@ class Retro:
         """One look; what cannot be done now is done with the next."""
         try:
             self._hunter.tick()
-            self._recalled.write(self._samples.recalled(self._clock.now() - MEMORY, MAX_ENTRIES))
+            self._recalled.write(self._samples.recalled(self._clock.now() - MEMORY, MAX_ENTRIES + 1))
             self._count()
             trouble = ""
         except (OSError, ArcusError) as error:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.app.recalled import Recalled, RecalledWriter, parse
+from appliance.app.recalled import MAX_ENTRIES, Recalled, RecalledWriter, parse
 
 
 def test_what_is_written_is_known_to_workers(tmp_path: Path) -> None:
@@ -21,6 +21,20 @@ def test_what_is_written_is_known_to_workers(tmp_path: Path) -> None:
     writer.write({"a" * 64: 5.5})
     assert file.stat().st_ino == before
     assert file.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.security
+@pytest.mark.parametrize(("more", "floor"), [(0, 0.0), (1, 5.0)])
+def test_ten_03_what_is_not_listed_any_more_counts_for_all(tmp_path: Path, more: int, floor: float) -> None:
+    """The find of one tenant is not pushed out by those of another; at the limit, and one above it."""
+    file = tmp_path / "recalled.json"
+    known, writer = Recalled(file), RecalledWriter(file)
+    others = {f"{number:064x}": 100.0 + number for number in range(MAX_ENTRIES - 1 + more)}
+    writer.write(others | {"f" * 64: 5.0})
+    known.file.refresh()
+    assert not known.file.trouble
+    assert (known.since("f" * 64), known.since("e" * 64)) == (5.0, floor)
+    assert known.since(f"{7:064x}") == 107.0
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", '{"a": 1}', '{"%s": "x"}' % ("a" * 64), "[" * 100_000])
