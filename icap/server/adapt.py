@@ -16,8 +16,8 @@ from icap.server.findings import JUDGED_BY_BODY, facts
 from icap.server.heads import returned_head
 from icap.server.keep import Keep, KeepBudget, tee
 from icap.server.ruling import Ruling, blocked, no_verdict, undecided
-from icap.server.scanners.scanner import UNKNOWN, Scanner, ScanOutcome, ScanResult
-from icap.server.service import istag_field, make_istag
+from icap.server.scanners.scanner import UNKNOWN, Cancel, Prompt, Scanner, ScanOutcome, ScanResult
+from icap.server.service import Settle, istag_field, make_istag
 from icap.server.settings import ServerSettings
 from icap.server.subject import subject_of
 
@@ -76,6 +76,9 @@ class EchoService:
     def at_once(self, request: Request, may_send_204: bool) -> Response | None:
         return self._no_content() if may_send_204 else None
 
+    def begin(self, exchange: Exchange, body: bytes, settle: Settle) -> Cancel | None:
+        return None
+
     def _no_content(self) -> Response:
         """One object for as long as the ISTag stays."""
         istag = self.istag
@@ -105,7 +108,7 @@ class EchoService:
                 ruling = await self.judge(lambda: exchange.request, self._body(exchange, keep), lambda: exchange.complete)
             else:
                 ruling = self.without_body()
-            exchange.account.scan, exchange.account.reason = ruling.scan, ruling.reason
+            _note(exchange, ruling)
             if ruling.response.status == 204 and not exchange.may_send_204:
                 await give_back(exchange, keep, ruling.response.headers)
             else:
@@ -145,6 +148,10 @@ class EchoService:
         await exchange.answer(no_verdict(self.istag, reason, detail))
 
 
+def _note(exchange: Exchange, ruling: Ruling) -> None:
+    exchange.account.scan, exchange.account.reason = ruling.scan, ruling.reason
+
+
 async def give_back(exchange: Exchange, keep: Keep | None, headers: Headers) -> None:
     """204 where the client allows it, otherwise the message as it came. ``exchange`` has been read to its end, or waits.
 
@@ -177,6 +184,7 @@ class ScanService(EchoService):
     def __init__(self, offer: Offer, keep: KeepBudget, methods: frozenset[str], scanner: Scanner) -> None:
         super().__init__(offer, keep, methods)
         self._scanner = scanner
+        self._prompt = scanner if isinstance(scanner, Prompt) else None
 
     @property
     def istag(self) -> str:
@@ -185,8 +193,22 @@ class ScanService(EchoService):
     def at_once(self, request: Request, may_send_204: bool) -> Response | None:
         return None if request.body else super().at_once(request, may_send_204)
 
+    def begin(self, exchange: Exchange, body: bytes, settle: Settle) -> Cancel | None:
+        if self._prompt is None or not exchange.may_send_204:
+            return None
+
+        def answer(result: ScanResult) -> None:
+            ruling = self._rule(lambda: exchange.request, result, lambda: True)
+            _note(exchange, ruling)
+            exchange.say(ruling.response, ruling.page)
+
+        return self._prompt.begin(body, lambda result: settle(lambda: answer(result)))
+
     async def judge(self, ask: Ask, pieces: AsyncIterator[bytes], complete: Callable[[], bool]) -> Ruling:
         result = await self._scanner.scan(pieces, subject_of(ask()) if self._scanner.grounds else UNKNOWN)
+        return self._rule(ask, result, complete)
+
+    def _rule(self, ask: Ask, result: ScanResult, complete: Callable[[], bool]) -> Ruling:
         if result.outcome in (ScanOutcome.INFECTED, ScanOutcome.BLOCKED):
             return blocked(ask(), result, self.istag, self._facts(result))
         if result.outcome is not ScanOutcome.CLEAN:

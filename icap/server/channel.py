@@ -7,7 +7,7 @@ from enum import Enum
 from typing import cast
 
 from icap.protocol.errors import IcapError, RemoteProtocolError
-from icap.protocol.events import Continue, Data, EndOfMessage, RequestEvent, Response
+from icap.protocol.events import ConnectionClosed, Continue, Data, EndOfMessage, RequestEvent, Response
 from icap.protocol.server import Reading, ServerConnection
 from icap.server.settings import ServerSettings
 
@@ -44,8 +44,8 @@ type AtOnce = Callable[[list[RequestEvent]], bool]
 class Channel(asyncio.Protocol):
     """The transport side of a connection. One task reads and writes; callbacks come from the event loop.
 
-    ``at_once`` is offered each request that came whole while the task waits for one, and may answer it: the task then sleeps
-    on. To wake it costs more than the rest of such an answer.
+    ``at_once`` is offered each request that came whole while the task waits for one, and may answer it, or take it and call
+    ``answered`` or ``fail`` later: the task then sleeps on. To wake it costs more than the rest of such an answer.
     """
 
     def __init__(
@@ -61,10 +61,12 @@ class Channel(asyncio.Protocol):
         self._events: collections.deque[RequestEvent] = collections.deque()
         self._queued = 0
         self._pending = 0
-        self._failure: IcapError | None = None
+        self._failure: Exception | None = None
         self._ended = False
         self._between = False
         """The task waits for the next request."""
+        self._taken = False
+        """``at_once`` has taken a request, and its answer is under way; until then the task is not woken."""
         self._waiter: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self._closing: asyncio.TimerHandle | None = None
@@ -171,8 +173,7 @@ class Channel(asyncio.Protocol):
         try:
             events = step(*arguments)
             while events and self._between and not self._full and self.at_once is not None and self.at_once(events):
-                events = self.core.next_events()
-                self._arm(*self._idle_phase())
+                events = self._following()
         except RemoteProtocolError as error:
             self._fail(error)
             return
@@ -184,6 +185,31 @@ class Channel(asyncio.Protocol):
             self._wake()
         self._flow()
 
+    def _following(self) -> list[RequestEvent]:
+        self._taken = not self.core.complete
+        if self._taken:
+            self._disarm()  # what comes meanwhile waits in the core
+            return []
+        events = self.core.next_events()
+        self._arm(*self._idle_phase())
+        return events
+
+    def answered(self) -> None:
+        """What ``at_once`` took has its answer."""
+        self._taken = False
+        if self.core.must_close or not self.core.complete:
+            self._events.append(ConnectionClosed())  # for the task, which ends the connection
+            self._wake()
+            return
+        self.advance()
+        if self.core.reading is not Reading.DONE:
+            self._arm(*self._idle_phase())
+
+    def fail(self, error: Exception) -> None:
+        """What ``at_once`` took has no answer: the task is to say so."""
+        self._taken = False
+        self._fail(error)
+
     def _parse_end(self) -> None:
         self._parse(self.core.receive_data, b"")
 
@@ -193,10 +219,11 @@ class Channel(asyncio.Protocol):
             self._paused = paused
             (self._transport.pause_reading if paused else self._transport.resume_reading)()
 
-    def _fail(self, failure: IcapError) -> None:
+    def _fail(self, failure: Exception) -> None:
         if self._failure is None or isinstance(failure, ClientGone):
             self._failure = failure
-        self._wake()
+        if not self._taken or isinstance(failure, ClientGone):
+            self._wake()
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
 

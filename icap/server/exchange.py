@@ -105,6 +105,11 @@ class Exchange:
             self._complete, self.ieof = True, event.ieof
         return b""
 
+    def has_come(self, size: int) -> None:
+        """The whole body was read by somebody else."""
+        self.account.received = size
+        self._complete = True
+
     def proceed(self) -> None:
         """100 Continue. Only while ``waiting``, and so once at most."""
         self._waiting = False
@@ -124,13 +129,17 @@ class Exchange:
 
     async def answer(self, response: Response, body: bytes = b"") -> None:
         """The whole answer in one write."""
+        self.say(response, body)
+        await self._channel.drained(self._channel.settings.write_timeout)
+
+    def say(self, response: Response, body: bytes = b"") -> None:
+        """The same, not waiting until the client takes it."""
         if not response.body:
             self._send(response)
         elif body:
             self._send(response, Data(body), EndOfMessage())
         else:
             self._send(response, EndOfMessage())
-        await self._channel.drained(self._channel.settings.write_timeout)
 
     async def partial(self, response: Response, body: bytes, offset: int) -> None:
         """A 206: ``body``, and behind it what the client still has of its original from ``offset``."""

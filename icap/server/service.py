@@ -1,13 +1,16 @@
 """The contract between the server and its services, and what all answers have in common."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Protocol
 
 from icap.protocol.events import Request, Response
 from icap.protocol.headers import Field, Headers
 from icap.server.exchange import Account, Exchange
+from icap.server.scanners.scanner import Cancel
+
+type Settle = Callable[[Callable[[], None]], None]
 
 
 class Service(Protocol):
@@ -24,6 +27,10 @@ class Service(Protocol):
 
         The same object again and again is written fastest. None: ``serve`` is asked.
         """
+
+    def begin(self, exchange: Exchange, body: bytes, settle: Settle) -> Cancel | None:
+        """Begin to answer a request whose whole body is here, without a task. ``settle`` is called later and once, with what
+        answers, unless it is cancelled. None: nothing was begun, and ``serve`` is asked."""
 
     async def options(self, exchange: Exchange) -> None:
         """Answer OPTIONS."""

@@ -11,6 +11,7 @@ from icap.protocol.events import OPTIONS, ConnectionClosed, Data, Request, Reque
 from icap.protocol.server import Reading, Writing
 from icap.server.channel import Channel, ClientGone, Phase, PhaseTimeout
 from icap.server.exchange import Account, Exchange
+from icap.server.scanners.scanner import Cancel
 from icap.server.service import Service, Services, Watcher, bare
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ class Session:
         self._watcher = watcher
         self._stopping = stopping
         self._exchange: Exchange | None = None
+        self._cancel: Cancel | None = None
+        """Of the exchange that a service has begun to answer without the task."""
         channel.at_once = self._at_once
 
     @property
@@ -81,12 +84,35 @@ class Session:
             return False
         response = service.at_once(request, core.may_send_204)
         if response is None:
-            return False
+            return self._begin(request, events[1:], path, service)
         self._channel.send(response)
         received = sum([len(event.data) for event in events if type(event) is Data])
         client = request.headers.first("X-Client-IP") or ""
         self._watcher.finished(Account(path, request.method, client, response.status, received))
         return True
+
+    def _begin(self, request: Request, rest: list[RequestEvent], path: str, service: Service) -> bool:
+        """Have the service answer it as soon as it can, unless it needs the task for that."""
+        if len(rest) != 2 or type(body := rest[0]) is not Data:
+            return False
+        exchange = Exchange(request, self._channel, self._stopping)
+        exchange.account.service = path
+        exchange.has_come(len(body.data))
+        self._cancel = service.begin(exchange, body.data, self._settle)
+        if self._cancel is None:
+            return False
+        self._exchange = exchange
+        return True
+
+    def _settle(self, answer: Callable[[], None]) -> None:
+        self._cancel = None
+        try:
+            answer()
+        except Exception as error:  # the task says so to the client, and to the log
+            self._channel.fail(error)
+            return
+        self._finish()
+        self._channel.answered()
 
     async def _next_request(self) -> Request | None:
         """None when the client has closed or was idle for too long."""
@@ -136,6 +162,9 @@ class Session:
         return service.istag if service else "arcus"
 
     def _finish(self) -> None:
+        cancel, self._cancel = self._cancel, None
+        if cancel is not None:
+            cancel()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.close()

@@ -11,7 +11,8 @@ from icap.server.scanners.clamd_node import ClamdNode
 from icap.server.scanners.clamd_settings import ClamdSettings
 from icap.server.scanners.endpoint import Endpoint
 from icap.server.scanners.instream import FRAME, WHOLE, Answer, Instream
-from icap.server.scanners.scanner import UNKNOWN, Grounds, ScannerHealth, ScanOutcome, ScanResult, Subject
+from icap.server.scanners.prompt import PromptScan
+from icap.server.scanners.scanner import UNKNOWN, Cancel, Grounds, ScannerHealth, ScanOutcome, ScanResult, Subject, Told
 
 __all__ = ["ClamdScanner", "ClamdSettings"]
 
@@ -99,19 +100,34 @@ class ClamdScanner:
     async def refresh(self) -> None:
         await asyncio.gather(*(node.refresh() for node in self._nodes))
 
+    def begin(self, body: bytes, told: Told) -> Cancel | None:
+        node, settings = self._nodes[0], self._settings
+        if len(self._nodes) > 1 or node.suspect or not settings.sessions or not 0 < len(body) <= min(WHOLE, node.limit):
+            return None
+        return PromptScan(node, body, told, self._result, self._scan_whole).begin(settings.timeout)
+
+    async def _scan_whole(self, body: bytes, seconds: float) -> ScanResult:
+        return await self._scan(_alone(body), seconds)
+
     async def scan(self, chunks: AsyncIterator[bytes], subject: Subject = UNKNOWN) -> ScanResult:
+        return await self._scan(chunks, self._settings.timeout)
+
+    async def _scan(self, chunks: AsyncIterator[bytes], seconds: float) -> ScanResult:
         started = self._clock.monotonic()
         body = ScannedBody(chunks, max(node.limit for node in self._nodes))
-        answer, engine = await self._converse(body)
+        answer, engine = await self._converse(body, seconds)
         if body.oversize:
             answer = _failed(Reason.BODY_TOO_LARGE, f"more than {max(node.limit for node in self._nodes)} bytes")
+        return self._result(answer, self._clock.monotonic() - started, body.size, body.sha256, engine)
+
+    def _result(self, answer: Answer, seconds: float, size: int, sha256: str, engine: str = "") -> ScanResult:
         result = ScanResult(
             outcome=answer.outcome,
             signature=answer.signature,
             engine=engine or self.engine,
-            ms=round((self._clock.monotonic() - started) * 1000, 3),
-            size=body.size,
-            sha256=body.sha256,
+            ms=round(seconds * 1000, 3),
+            size=size,
+            sha256=sha256,
             reason=answer.reason,
             detail=answer.detail,
             scanner=self._settings.name,
@@ -128,12 +144,12 @@ class ClamdScanner:
             return replace(result, outcome=ScanOutcome.BLOCKED, reason=Reason.ENCRYPTED_CONTENT)
         return replace(result, outcome=ScanOutcome.CLEAN, signature="", unscanned="encrypted", detail=result.signature)
 
-    async def _converse(self, body: ScannedBody) -> tuple[Answer, str]:
+    async def _converse(self, body: ScannedBody, seconds: float) -> tuple[Answer, str]:
         # Read before a slot is taken: a body that dribbles in holds neither slot nor connection for its first frame.
         first = await body.frame(WHOLE)
         if first is None:
             return _OVERSIZE, ""
-        budget = _Budget(self._settings.timeout, self._clock)
+        budget = _Budget(seconds, self._clock)
         answer, engine = _NOTHING, ""
         for node in self._order():
             answer = await self._with_slot(node, first, body, budget)
@@ -182,6 +198,10 @@ class ClamdScanner:
             await asyncio.gather(*(node.learn_limit() for node in self._nodes))
             await asyncio.sleep(self._settings.refresh)
             await self.refresh()
+
+
+async def _alone(body: bytes) -> AsyncIterator[bytes]:
+    yield body
 
 
 async def _learn(node: ClamdNode, answer: Answer) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from appliance.domain.clock import Clock
 from icap.server.scanners.clamd_settings import ClamdSettings
@@ -9,6 +10,7 @@ from icap.server.scanners.daemon import Daemon, DaemonError
 from icap.server.scanners.endpoint import Endpoint
 from icap.server.scanners.scanner import ScannerHealth
 from icap.server.scanners.sessions import Sessions
+from icap.server.scanners.slots import Slots
 from icap.server.scanners.stream_limit import stream_limit
 
 logger = logging.getLogger(__name__)
@@ -17,7 +19,7 @@ logger = logging.getLogger(__name__)
 class ClamdNode:
     def __init__(self, endpoint: Endpoint, settings: ClamdSettings, clock: Clock) -> None:
         self.endpoint = endpoint
-        self._slots = asyncio.Semaphore(settings.concurrency)
+        self._slots = Slots(settings.concurrency)
         self._limit_known = False
         self.sessions = Sessions(endpoint, clock)
         self.busy = 0
@@ -46,16 +48,33 @@ class ClamdNode:
     @property
     def full(self) -> bool:
         """``take`` would have to wait."""
-        return self._slots.locked()
+        return self._slots.full
 
     async def take(self) -> None:
         """Wait for a slot; ``release`` it."""
         self.busy += 1
         try:
-            await self._slots.acquire()
+            await self._slots.take()
         except BaseException:
             self.busy -= 1
             raise
+
+    def take_now(self) -> bool:
+        """Take a slot when that needs no waiting; ``release`` it."""
+        taken = self._slots.take_now()
+        self.busy += taken
+        return taken
+
+    def wait(self, ready: Callable[[], None]) -> None:
+        """``ready`` is called with a slot taken. Only when ``full``."""
+        self.busy += 1
+        self._slots.wait(ready)
+
+    def withdraw(self, ready: Callable[[], None]) -> bool:
+        """Whether it waited still, and does not any more."""
+        waited = self._slots.withdraw(ready)
+        self.busy -= waited
+        return waited
 
     def release(self) -> None:
         self.busy -= 1
@@ -79,10 +98,14 @@ class ClamdNode:
 
     async def answered(self) -> None:
         """A scan is the best sign of life; the first after a time without is told by which engine."""
-        self._last_verdict = self._clock.monotonic()
-        self._suspect_until = float("-inf")
+        self.verdict()
         if not self.health.up:
             await self.refresh()
+
+    def verdict(self) -> None:
+        """It gave one now."""
+        self._last_verdict = self._clock.monotonic()
+        self._suspect_until = float("-inf")
 
     def failed(self) -> None:
         """It did not answer, or not in time."""

@@ -6,6 +6,7 @@ import re
 import socket
 import struct
 from array import array
+from collections.abc import Callable
 
 from icap.server.scanners.instream import ANSWER_LIMIT, COMMAND, END, WHOLE, Answer, parse_answer
 from icap.server.scanners.scanner import ScanOutcome
@@ -30,7 +31,7 @@ class Conversation:
         self._sock = sock
         self._loop = asyncio.get_running_loop()
         self._line = b""
-        self._answer: asyncio.Future[bytes] | None = None
+        self._told: Callable[[bytes], None] | None = None
         self._open = True
         # for as long as it is open: to have the loop watch it anew for each answer costs two calls of the kernel
         self._loop.add_reader(sock, self._readable)
@@ -59,9 +60,7 @@ class Conversation:
     async def scan(self, body: bytes) -> Answer | None:
         """clamd's verdict, with ``body`` in the stream; None when there is none."""
         opening = b"" if self.used else b"zIDSESSION\0"
-        frame = (struct.pack("!L", len(body)), body) if body else ()
-        line = await self._ask(b"".join((opening, COMMAND, *frame, END)))
-        return None if line is None else _verdict(line)
+        return _of_stream(await self._ask(opening + _question(body)))
 
     async def try_files(self) -> None:
         """clamd has no limit of its own for files, but one for all that it looks at (MaxFileSize), and beyond it calls them
@@ -76,30 +75,61 @@ class Conversation:
             line = await self._ask(_BY_FILE, descriptor)
         finally:
             os.close(descriptor)
-        match = _OF_FILE.fullmatch(line or b"")
-        return _verdict(b"stream" + match[1]) if match is not None else None
+        return _of_file(line)
+
+    def begin(self, body: bytes, told: Callable[[Answer | None], None], *, by_file: bool) -> None:
+        """``scan`` or ``scan_file`` of a body that fits one write. ``told`` is called once, in here when it cannot be sent.
+        Raises OSError when there is no file; ``close`` it then."""
+        if not by_file:
+            self._begin(_question(body), None, lambda line: told(_of_stream(self._numbered(line))))
+            return
+        descriptor = sealed(body)
+        try:
+            self._begin(_BY_FILE, descriptor, lambda line: told(_of_file(self._numbered(line))))
+        finally:
+            os.close(descriptor)
+
+    def _begin(self, question: bytes, descriptor: int | None, told: Callable[[bytes], None]) -> None:
+        self._expect(told)
+        if not self._open:
+            self._end(b"")
+        elif self._put(question, descriptor) < len(question):
+            self.close()
 
     async def _ask(self, question: bytes, descriptor: int | None = None) -> bytes | None:
         """The line that has the number of this question, without it."""
+        answer: asyncio.Future[bytes] = self._loop.create_future()
+        self._expect(lambda line: None if answer.done() else answer.set_result(line))
+        if self._open:
+            await self._send(question, descriptor)
+        return self._numbered(await answer)
+
+    def _expect(self, told: Callable[[bytes], None]) -> None:
         self.used += 1
         self._line = b""
-        answer = self._answer = self._loop.create_future()
-        await self._send(question, descriptor)
-        match = _NUMBERED.fullmatch(await answer)
+        self._told = told
+
+    def _numbered(self, line: bytes) -> bytes | None:
+        match = _NUMBERED.fullmatch(line)
         return match[2] if match is not None and int(match[1]) == self.used else None
 
     async def _send(self, data: bytes, descriptor: int | None) -> None:
-        if not self._open:
-            return
+        sent = self._put(data, descriptor)
+        if sent < len(data) and self._open:
+            try:
+                await self._loop.sock_sendall(self._sock, memoryview(data)[sent:])
+            except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+                self.close()
+
+    def _put(self, data: bytes, descriptor: int | None) -> int:
+        """How many bytes were sent; it is closed when it takes none."""
         try:
             if descriptor is None:
-                sent = self._sock.send(data)
-            else:
-                sent = self._sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [descriptor]))])
-            if sent < len(data):
-                await self._loop.sock_sendall(self._sock, memoryview(data)[sent:])
+                return self._sock.send(data)
+            return self._sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [descriptor]))])
         except (BlockingIOError, BrokenPipeError, ConnectionResetError):
             self.close()  # full before anything was said: what is in front of this question is nothing of ours
+            return 0
 
     def _readable(self) -> None:
         try:
@@ -109,15 +139,29 @@ class Conversation:
         except OSError:
             data = b""
         self._line += data
-        if not data or self._answer is None or len(self._line) > ANSWER_LIMIT:
+        if not data or self._told is None or len(self._line) > ANSWER_LIMIT:
             self.close()
         elif self._line.endswith(b"\0"):
             self._end(self._line)
 
     def _end(self, line: bytes) -> None:
-        answer, self._answer = self._answer, None
-        if answer is not None and not answer.done():
-            answer.set_result(line)
+        told, self._told = self._told, None
+        if told is not None:
+            told(line)
+
+
+def _question(body: bytes) -> bytes:
+    frame = (struct.pack("!L", len(body)), body) if body else ()
+    return b"".join((COMMAND, *frame, END))
+
+
+def _of_stream(line: bytes | None) -> Answer | None:
+    return None if line is None else _verdict(line)
+
+
+def _of_file(line: bytes | None) -> Answer | None:
+    match = _OF_FILE.fullmatch(line or b"")
+    return _verdict(b"stream" + match[1]) if match is not None else None
 
 
 def _verdict(line: bytes) -> Answer | None:

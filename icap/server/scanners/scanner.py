@@ -1,9 +1,9 @@
 """The contract between the ICAP server and whatever looks into a body."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from appliance.domain.reason import Reason
 
@@ -73,6 +73,19 @@ class ScannerHealth:
     up: bool
     engine: str = ""
     detail: str = ""
+
+
+type Told = Callable[[ScanResult], None]
+type Cancel = Callable[[], None]
+
+
+@runtime_checkable
+class Prompt(Protocol):
+    """What a scanner may be able to do beside: scan a body that is here whole without a task."""
+
+    def begin(self, body: bytes, told: Told) -> Cancel | None:
+        """``told`` is given what ``scan`` would give, later and once, unless it is cancelled. None: nothing was begun, and
+        ``scan`` is to be asked."""
 
 
 class Scanner(Protocol):

@@ -6,6 +6,7 @@ else happens is no answer: the connection is closed, and the body is scanned aga
 """
 
 import logging
+from collections.abc import Callable
 
 from appliance.domain.clock import Clock
 from icap.server.scanners.conversation import Conversation
@@ -19,6 +20,8 @@ FRESH = 2.0
 MOST_USES = 1000
 RECONSIDER = 60.0
 """Seconds without files after one came to nothing."""
+LONGEST_WRITE = 16 * 1024
+"""Bytes that an empty socket takes in one write."""
 
 
 class Sessions:
@@ -38,12 +41,35 @@ class Sessions:
         try:
             answer = await self._ask(kept, body)
         finally:
-            if answer is None or kept.used >= MOST_USES:
-                kept.close()
-            else:
-                kept.since = self._clock.monotonic()
-                self._idle.append(kept)
+            self.give_back(kept, answer)
         return answer
+
+    def at_hand(self, body: bytes) -> Conversation | None:
+        """A kept connection for ``Conversation.begin`` with ``body``; None when there is none on which it needs no waiting.
+        ``give_back`` it."""
+        kept = self._take()
+        if kept is None:
+            return None
+        if kept.takes_files if self._by_file else len(body) <= LONGEST_WRITE:
+            return kept
+        self._idle.append(kept)
+        return None
+
+    def begin(self, kept: Conversation, body: bytes, told: Callable[[Answer | None], None]) -> None:
+        """Ask on one that was ``at_hand``. ``told`` and OSError: as ``Conversation.begin``."""
+        kept.begin(body, told, by_file=self._by_file)
+
+    @property
+    def _by_file(self) -> bool:
+        return self._clock.monotonic() >= self._files_from
+
+    def give_back(self, kept: Conversation, answer: Answer | None) -> None:
+        """``answer``: of the question that was asked last."""
+        if answer is None or kept.used >= MOST_USES:
+            kept.close()
+        else:
+            kept.since = self._clock.monotonic()
+            self._idle.append(kept)
 
     def close(self) -> None:
         while self._idle:
@@ -56,7 +82,7 @@ class Sessions:
             self._files_from = now + RECONSIDER
 
     async def _ask(self, kept: Conversation, body: bytes) -> Answer | None:
-        if not (body and kept.used and self._clock.monotonic() >= self._files_from):
+        if not (body and kept.used and self._by_file):
             return await kept.scan(body)
         if not kept.takes_files:
             await kept.try_files()
