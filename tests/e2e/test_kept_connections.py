@@ -243,6 +243,21 @@ def test_tls_12_a_server_that_speaks_out_of_turn_is_given_to_nobody(place: Place
         assert origin.accepted == 2
 
 
+def test_tls_12_words_out_of_turn_that_wait_for_an_acknowledgement_are_not_the_next_answer(place: Place) -> None:
+    """Nagle's algorithm holds a second small write back until the first is acknowledged."""
+
+    def serve(sock: socket.socket) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+        while sockets.read_until(sock, b"\r\n\r\n"):
+            sock.sendall(origins.OK)
+            with contextlib.suppress(OSError):
+                sock.sendall(origins.answer(b"out of turn"))
+
+    with origins.origin(context=place.trusted.context(), hook=serve) as origin:
+        for number in range(20):
+            assert place.ask(origin, f"/turn/{number}").endswith(b"ok")
+
+
 @pytest.mark.parametrize(
     "reply",
     [

@@ -51,6 +51,9 @@ class Transport:
     def abort(self) -> None:
         self.closed = True
 
+    def get_extra_info(self, _name: str) -> None:
+        return None
+
 
 class Writer:
     def __init__(self) -> None:

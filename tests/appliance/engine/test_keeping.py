@@ -45,6 +45,8 @@ class Transport:
 
     def set_protocol(self, _protocol: asyncio.Protocol) -> None: ...
     def abort(self) -> None: ...
+    def get_extra_info(self, _name: str) -> None:
+        return None
 
 
 class Writer:
