@@ -39,7 +39,7 @@ def _read_again(config: AppConfig) -> Iterator[Path]:
 def _held_by_signer(config: AppConfig) -> Iterator[Path]:
     paths = StatePaths(config.state_dir)
     own = {ca.name for ca in config.ca if ca.signer != "process"}
-    yield from (each / KEY for each in paths.ca.glob("*") if _name(each.name) not in own)  # also of CAs that nobody uses now
+    yield from (each / KEY for each in paths.ca.glob("*/") if _name(each.name) not in own)  # also of CAs that nobody uses now
     for ca in config.ca:
         if ca.signer == "process":
             yield paths.ca / ca.name / KEY

@@ -48,6 +48,7 @@ def test_tls_08_keys_of_cas_that_the_configuration_has_no_more(tmp_path: Path, a
     """Clients may trust them still. A CA of the same worker's signing keeps its own."""
     for folder in ("main", ".main.next", "former", ".former.previous"):
         (tmp_path / "ca" / folder).mkdir(parents=True)
+    (tmp_path / "ca" / ".lock").touch()
     assert close_keys(config(tmp_path, signer=signer)) == "out of reach"
     expected = {"ca/former/ca.key", "ca/.former.previous/ca.key"}
     if signer == "process":
