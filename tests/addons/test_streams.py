@@ -335,7 +335,11 @@ async def test_lim_04_a_unit_that_unpacks_beyond_its_limit() -> None:
 
 
 @pytest.mark.security
-@pytest.mark.parametrize("packed", [gzip.compress(bytes(30_000_000)), b"\x1f\x8b\x08 no gzip", zlib.compress(b"x")])
+@pytest.mark.parametrize(
+    "packed",
+    [gzip.compress(bytes(30_000_000)), b"\x1f\x8b\x08 no gzip", zlib.compress(b"x")],
+    ids=["bomb", "no gzip", "deflate"],
+)
 async def test_lim_04_a_message_that_is_a_bomb_or_broken(packed: bytes) -> None:
     made, notes = streaming(place_of(service := Finder()), "application/grpc", grpc_encoding="gzip")
     judge = judge_of(made)
