@@ -57,7 +57,7 @@ class Issued:
         try:
             leaf, private = x509.load_der_x509_certificate(certificate), _private_key(key)
             belongs = private.public_key() == leaf.public_key()
-        except (TypeError, UnsupportedAlgorithm) as error:
+        except (TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
             raise ValueError(f"not a leaf: {type(error).__name__}") from error
         if not belongs:
             raise ValueError("the key is not the certificate's")
