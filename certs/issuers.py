@@ -93,7 +93,7 @@ def parse(data: bytes) -> tuple[x509.Certificate, ...]:
     for read in (_der, _pkcs7, _pem):
         try:
             found = read(data)
-        except (ValueError, UnsupportedAlgorithm):
+        except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
             continue
         if found:
             return tuple(found[:MAX_FOUND])

@@ -177,13 +177,13 @@ def _certificates(tls: SSL.Connection, server: Server) -> Sequence[Cert]:
     if is_resumed(tls) and (shown := getattr(server, "arcus_shown", ())):
         return cast(Sequence[Cert], shown)
     raw = tls.get_peer_cert_chain() or []
-    return [cert for each in raw if (cert := _parsed(crypto.dump_certificate(crypto.FILETYPE_ASN1, each))) is not None]
+    return [cert for each in raw if (cert := readable(crypto.dump_certificate(crypto.FILETYPE_ASN1, each))) is not None]
 
 
 @lru_cache(maxsize=512)
-def _parsed(der: bytes) -> Cert | None:
-    """Intermediates come with every connection, a leaf with each to its host."""
+def readable(der: bytes) -> Cert | None:
+    """A certificate in DER; None when it is none. Intermediates come with every connection, a leaf with each to its host."""
     try:
         return Cert(x509.load_der_x509_certificate(der))
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return None

@@ -170,3 +170,11 @@ def test_c11_no_bytes_crash_the_parser(data, at):
     whole = forge.world().intermediate.der
     parse(data)
     parse(whole[:at] + data + whole[at + len(data) :])
+
+
+@pytest.mark.security
+def test_c11_a_version_that_does_not_exist_is_no_certificate() -> None:
+    whole = forge.issue(LEAF, None).certificate.public_bytes(Encoding.DER)
+    at = whole.index(b"\xa0\x03\x02\x01\x02") + 4
+    assert parse(whole)
+    assert parse(whole[:at] + b"\x07" + whole[at + 1 :]) == ()

@@ -1,6 +1,7 @@
 """Both handshakes of an intercepted connection: real OpenSSL on either end, hooks that tell what they were asked."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -14,7 +15,7 @@ from OpenSSL import SSL
 
 from appliance.domain.facts import ClientFacts, HelloFacts
 from appliance.domain.notes import ConnNotes, TlsNotes
-from appliance.engine.handshake import CLOSED, CLOSED_EARLY, handshakes
+from appliance.engine.handshake import CLOSED, CLOSED_EARLY, handshakes, readable
 from appliance.engine.inline_tls import InlineTls
 from appliance.engine.options import EAGER
 from appliance.engine.tls_side import TlsSide, failure_text
@@ -277,3 +278,12 @@ def test_errors_are_told_as_mitmproxys_layers_tell_them(reason: str, data: bytes
 @pytest.mark.parametrize("error", [SSL.SysCallError(-1, "Unexpected EOF"), SSL.Error([]), SSL.Error()])
 def test_errors_without_a_queue_are_told_whole(error: SSL.Error) -> None:
     assert failure_text(error, _asking(), b"") == f"OpenSSL {error!r}"
+
+
+@pytest.mark.security
+def test_a_certificate_of_a_version_that_does_not_exist_is_not_shown() -> None:
+    whole = trustme.CA().issue_cert("a.test").cert_chain_pems[0].bytes()
+    der = ssl.PEM_cert_to_DER_cert(whole.decode())
+    at = der.index(b"\xa0\x03\x02\x01\x02") + 4
+    assert readable(der) is not None
+    assert readable(der[:at] + b"\x07" + der[at + 1 :]) is None
