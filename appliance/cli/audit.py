@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from appliance.cli.database import audit_store
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, group, known_tenant, load_config, print_table
 from appliance.domain.text import printable
 
@@ -79,21 +80,14 @@ def tail(
 
 @contextmanager
 def _search(config: "AppConfig") -> "Iterator[AuditSearch]":
-    from appliance.app.paths import StatePaths
     from appliance.audit.errors import QueryError
     from appliance.audit.query.search import AuditSearch
-    from appliance.storage.sqlite import SqliteStore
 
-    path = config.audit.store.path or StatePaths(config.state_dir).audit_db
-    if not path.exists():
-        raise CliError(f"there is no audit database yet: {path}", "`arcus run` makes it")
-    store = SqliteStore(path)
-    try:
-        yield AuditSearch(store)
-    except QueryError as error:
-        raise CliError(str(error), "fields and syntax are in docs/audit.md") from error
-    finally:
-        store.close()
+    with audit_store(config) as store:
+        try:
+            yield AuditSearch(store)
+        except QueryError as error:
+            raise CliError(str(error), "fields and syntax are in docs/audit.md") from error
 
 
 def _print_lines(events: list[dict[str, Any]]) -> None:

@@ -1,7 +1,5 @@
 """`arcus ca readiness`: who accepts the CA that will follow."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -9,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from appliance.cli.ca_choice import TenantOption, generations, of_tenant
+from appliance.cli.database import audit_store
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, load_config, print_json, table
 from appliance.domain.readiness import MEANING
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from appliance.config.ca import Ca
     from appliance.config.root import AppConfig
     from appliance.domain.readiness import Readiness
-    from appliance.storage.sqlite import SqliteStore
 
 
 def register(app: typer.Typer) -> None:
@@ -62,23 +60,9 @@ def _report(config: "AppConfig", ca: "Ca") -> "Readiness":
     under_way = next((each for each in rotations(config) if each.ca == ca.name), None)
     if under_way is None:
         raise CliError(f"the CA {ca.name!r} has no next one", "make it with `arcus ca rotate`")
-    with _store(config) as store:
+    nobody = CliError("there are no records yet, so no client is known", "start Arcus first")
+    with audit_store(config, nobody) as store:
         return report(store, under_way, SystemClock().now())
-
-
-@contextmanager
-def _store(config: "AppConfig") -> "Iterator[SqliteStore]":
-    from appliance.app.paths import StatePaths
-    from appliance.storage.sqlite import SqliteStore
-
-    path = config.audit.store.path or StatePaths(config.state_dir).audit_db
-    if not path.exists():
-        raise CliError("there are no records yet, so no client is known", "start Arcus first")
-    store = SqliteStore(path)
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def _time(seen: float) -> str:

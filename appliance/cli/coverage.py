@@ -1,13 +1,12 @@
 """`arcus coverage`: what was inspected, and what was not."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from appliance.cli.database import audit_store
 from appliance.cli.output import (
     CliError,
     ConfigOption,
@@ -20,9 +19,7 @@ from appliance.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from appliance.config.root import AppConfig
     from appliance.domain.coverage_report import Line, Part, Report
-    from appliance.storage.coverage import CoverageLedger
 
 HEADINGS = {
     "bucket": ("DIRECTION", "BUCKET", "WHY", "BYTES", "TASKS"),
@@ -60,6 +57,7 @@ def coverage(
     """
     from appliance.audit.errors import QueryError
     from appliance.audit.query.coverage import Question
+    from appliance.storage.coverage import CoverageLedger
 
     now = time.time()
     try:
@@ -67,8 +65,8 @@ def coverage(
     except QueryError as error:
         raise CliError(str(error), "`arcus coverage --help` has examples") from error
     loaded = load_config(config).config
-    with _ledger(loaded) as ledger:
-        report = asked.answer(ledger.report)
+    with audit_store(loaded) as store:
+        report = asked.answer(CoverageLedger(store).report)
     if not report.whole.parts:
         known_tenant(loaded, tenant)
     if as_json:
@@ -102,19 +100,3 @@ def _share(line: "Line") -> str:
 
 def _hour(moment: int) -> str:
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M}"
-
-
-@contextmanager
-def _ledger(config: "AppConfig") -> "Iterator[CoverageLedger]":
-    from appliance.app.paths import StatePaths
-    from appliance.storage.coverage import CoverageLedger
-    from appliance.storage.sqlite import SqliteStore
-
-    path = config.audit.store.path or StatePaths(config.state_dir).audit_db
-    if not path.exists():
-        raise CliError(f"there is no audit database yet: {path}", "`arcus run` makes it")
-    store = SqliteStore(path)
-    try:
-        yield CoverageLedger(store)
-    finally:
-        store.close()

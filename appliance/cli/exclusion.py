@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from appliance.cli.acting import actor
+from appliance.cli.database import audit_store
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, group, load_config, print_json, print_table
 
 if TYPE_CHECKING:
@@ -110,22 +111,15 @@ def _lifetime(text: str) -> float:
 def _desk(config: ConfigOption) -> "Iterator[Desk]":
     """The same desk as behind the pages; a running appliance takes the change within a few seconds."""
     from appliance.app.learning import book
-    from appliance.app.paths import StatePaths
     from appliance.domain.learning import ExclusionError
     from appliance.learning.desk import Desk
-    from appliance.storage.sqlite import SqliteStore
 
     loaded = load_config(config).config
-    path = loaded.audit.store.path or StatePaths(loaded.state_dir).audit_db
-    if not path.exists():
-        raise CliError(f"there is no database yet: {path}", "`arcus run` makes it")
-    store = SqliteStore(path)
-    try:
-        yield Desk(book(loaded, store))
-    except ExclusionError as error:
-        raise CliError(str(error), error.hint) from error
-    finally:
-        store.close()
+    with audit_store(loaded) as store:
+        try:
+            yield Desk(book(loaded, store))
+        except ExclusionError as error:
+            raise CliError(str(error), error.hint) from error
 
 
 def _show_shipped(as_json: bool) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from appliance.cli.acting import actor
+from appliance.cli.database import audit_store
 from appliance.cli.output import CliError, ConfigOption, JsonOption, examples, group, load_config, print_json, print_table
 from appliance.domain.retro import Body, RetroError, Status
 
@@ -104,22 +105,15 @@ def _read(file: Path) -> list[str]:
 @contextmanager
 def _desk(config: ConfigOption) -> "Iterator[RetroDesk]":
     """The same desk as behind the pages."""
-    from appliance.app.paths import StatePaths
     from appliance.app.retro import desk
     from appliance.domain.clock import SystemClock
-    from appliance.storage.sqlite import SqliteStore
 
     loaded = load_config(config).config
-    path = loaded.audit.store.path or StatePaths(loaded.state_dir).audit_db
-    if not path.exists():
-        raise CliError(f"there is no database yet: {path}", "`arcus run` makes it")
-    store = SqliteStore(path)
-    try:
-        yield desk(loaded, store, SystemClock())
-    except RetroError as error:
-        raise CliError(str(error), error.hint) from error
-    finally:
-        store.close()
+    with audit_store(loaded) as store:
+        try:
+            yield desk(loaded, store, SystemClock())
+        except RetroError as error:
+            raise CliError(str(error), error.hint) from error
 
 
 def _print(bodies: list[Body], as_json: bool) -> None:
