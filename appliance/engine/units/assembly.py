@@ -66,3 +66,25 @@ class Assembly:
             each.clear()
         self.flat = None
         return unit
+
+
+class Reading:
+    """What is the same for the readers of units (``messages.UnitReader``)."""
+
+    def __init__(self, limit: int) -> None:
+        self._unit = Assembly(limit)
+
+    @property
+    def held(self) -> int:
+        return self._unit.held
+
+    def give_up(self) -> None:
+        self._unit.give_up()
+
+    def end(self) -> Iterator[Unit]:
+        """A unit that is not complete may be none to who reads it; its bytes go on all the same."""
+        if self._unit.wire:
+            yield self._unit.done()
+
+    def flush(self) -> Iterator[Unit]:
+        yield from self._unit.flush()

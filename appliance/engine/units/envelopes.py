@@ -4,27 +4,20 @@ from collections.abc import Iterator
 from typing import Final
 
 from appliance.engine.messages import Unit
-from appliance.engine.units.assembly import Assembly
+from appliance.engine.units.assembly import Reading
 
 _HEAD: Final = 5
 _PACKED: Final = 1
 
 
-class EnvelopeReader:
+class EnvelopeReader(Reading):
     """The other bits of a flag, such as the one that marks trailers in a body, change nothing: what follows is data."""
 
     def __init__(self, limit: int) -> None:
-        self._unit = Assembly(limit)
+        super().__init__(limit)
         self._head = bytearray()
         self._left: int | None = None
         """Of the message whose head has come."""
-
-    @property
-    def held(self) -> int:
-        return self._unit.held
-
-    def give_up(self) -> None:
-        self._unit.give_up()
 
     def read(self, data: bytes) -> Iterator[Unit]:
         pos, size = 0, len(data)
@@ -49,11 +42,6 @@ class EnvelopeReader:
             self._unit.packed = bool(self._head[0] & _PACKED)
             self._left = int.from_bytes(self._head[1:])
             self._head.clear()
-
-    def end(self) -> Iterator[Unit]:
-        """A message that is not complete is none to its reader; its bytes go on all the same."""
-        if self._unit.wire:
-            yield self._unit.done()
 
     def flush(self) -> Iterator[Unit]:
         """Half a message may be packed: it waits."""

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from appliance.engine.messages import Unit
-from appliance.engine.units.assembly import Assembly
+from appliance.engine.units.assembly import Reading
 
 _END: Final = re.compile(rb"\r\n|\r|\n")
 _BOM: Final = b"\xef\xbb\xbf"
 _DATA: Final = b"data:"
 
 
-class EventReader:
+class EventReader(Reading):
     """``data`` of a unit are the values of its data lines, joined with a line feed, as a page gets them; ``flat`` the same
     without; ``beside`` all other lines in their order: names, ids, comments, and what no reader knows.
 
@@ -20,7 +20,7 @@ class EventReader:
     """
 
     def __init__(self, limit: int) -> None:
-        self._unit = Assembly(limit)
+        super().__init__(limit)
         self._line = bytearray()
         """Of the line that is arriving, what is not in the unit's data yet."""
         self._cut: bytearray | None = None
@@ -31,10 +31,7 @@ class EventReader:
 
     @property
     def held(self) -> int:
-        return self._unit.held + len(self._line)
-
-    def give_up(self) -> None:
-        self._unit.give_up()
+        return super().held + len(self._line)
 
     def read(self, data: bytes) -> Iterator[Unit]:
         if not data:
@@ -62,7 +59,7 @@ class EventReader:
 
     def flush(self) -> Iterator[Unit]:
         self._let_line_go()
-        yield from self._unit.flush()
+        yield from super().flush()
 
     def _done(self) -> Unit:
         self._lines = 0

@@ -3,22 +3,15 @@
 from collections.abc import Iterator
 
 from appliance.engine.messages import Unit
-from appliance.engine.units.assembly import Assembly
+from appliance.engine.units.assembly import Reading
 
 
-class LineReader:
+class LineReader(Reading):
     """The complete lines that are there together are one unit: files of a million records come this way as well."""
 
     def __init__(self, limit: int) -> None:
-        self._unit = Assembly(limit)
+        super().__init__(limit)
         self._limit = limit
-
-    @property
-    def held(self) -> int:
-        return self._unit.held
-
-    def give_up(self) -> None:
-        self._unit.give_up()
 
     def read(self, data: bytes) -> Iterator[Unit]:
         start, end = 0, data.rfind(b"\n") + 1
@@ -29,13 +22,6 @@ class LineReader:
             yield self._unit.done()
         self._add(data[end:])
         yield from self._unit.cut()
-
-    def end(self) -> Iterator[Unit]:
-        if self._unit.wire:
-            yield self._unit.done()
-
-    def flush(self) -> Iterator[Unit]:
-        yield from self._unit.flush()
 
     def _stop(self, data: bytes, start: int, end: int) -> int:
         """As many lines as are within the limit; at least one."""

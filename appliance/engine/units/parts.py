@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from appliance.engine.messages import Unit
-from appliance.engine.units.assembly import Assembly
+from appliance.engine.units.assembly import Reading
 
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 _LENGTH: Final = re.compile(rb"(?im)^content-length:[ \t]*([0-9]{1,10})[ \t]*\r?$")
 _MAX_HEAD: Final = 16 * 1024
 
 
-class PartReader:
+class PartReader(Reading):
     """A unit begins with its delimiter, and ends where the next one begins, or where its Content-Length says so: the picture
     that is there should not wait for the next. ``data`` is a part's body, ``beside`` its delimiter and head."""
 
@@ -21,7 +21,7 @@ class PartReader:
         spelt = {b"--" + boundary} | ({boundary} if boundary.startswith(b"--") else set())
         self._delimiter = re.compile(rb"(?<=\n)(?:" + b"|".join(map(re.escape, sorted(spelt))) + rb")")
         self._longest = max(map(len, spelt))
-        self._unit = Assembly(limit)
+        super().__init__(limit)
         self._last = b"\n"
         """The octet before what waits: a delimiter begins a line."""
         self._waiting = bytearray()
@@ -31,12 +31,12 @@ class PartReader:
 
     @property
     def held(self) -> int:
-        return self._unit.held + len(self._waiting)
+        return super().held + len(self._waiting)
 
     def give_up(self) -> None:
         self._take(len(self._waiting), self._unit.data)
         self._in_head = False
-        self._unit.give_up()
+        super().give_up()
 
     def read(self, data: bytes) -> Iterator[Unit]:
         self._waiting += data

@@ -3,22 +3,15 @@
 from collections.abc import Iterator
 
 from appliance.engine.messages import Unit
-from appliance.engine.units.assembly import Assembly
+from appliance.engine.units.assembly import Reading
 
 
-class PauseReader:
+class PauseReader(Reading):
     """What comes without a pause is judged in units of ``limit`` bytes."""
 
     def __init__(self, limit: int) -> None:
-        self._unit = Assembly(limit)
+        super().__init__(limit)
         self._limit = limit
-
-    @property
-    def held(self) -> int:
-        return self._unit.held
-
-    def give_up(self) -> None:
-        self._unit.give_up()
 
     def read(self, data: bytes) -> Iterator[Unit]:
         while data:
@@ -31,7 +24,4 @@ class PauseReader:
         yield from self._unit.cut()
 
     def end(self) -> Iterator[Unit]:
-        yield from self._unit.flush()
-
-    def flush(self) -> Iterator[Unit]:
         yield from self._unit.flush()
