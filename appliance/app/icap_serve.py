@@ -7,7 +7,6 @@ from appliance import telemetry
 from appliance.app.parent import only_one
 from appliance.app.paths import StatePaths
 from appliance.config.root import AppConfig
-from appliance.domain.errors import ConfigError, Problem
 from appliance.telemetry.logs import configure
 
 
@@ -20,10 +19,6 @@ def serve(config: AppConfig) -> int:
     os.umask(0o077)
     configure(config.log.level, config.log.target)
     paths = StatePaths(config.state_dir)
-    try:
-        paths.create()
-    except OSError as error:
-        raise ConfigError([Problem(f"cannot be used: {error.strerror}", "state_dir", str(error.filename))]) from error
     with only_one(paths):
         for file in paths.run.glob("health-*.json"):
             file.unlink(missing_ok=True)

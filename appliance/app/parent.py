@@ -34,10 +34,6 @@ def run(path: Path | None) -> int:
     config = loaded.config
     configure(config.log.level, config.log.target)
     paths = StatePaths(config.state_dir)
-    try:
-        paths.create()
-    except OSError as error:
-        raise ConfigError([Problem(f"cannot be used: {error.strerror}", "state_dir", str(error.filename))]) from error
     with only_one(paths):
         _forget_last_run(paths)
         leave_no_trace()
@@ -72,7 +68,11 @@ def _embedded() -> Path:
 
 @contextlib.contextmanager
 def only_one(paths: StatePaths) -> Iterator[None]:
-    """Two appliances on one state directory would write each other's audit log."""
+    """Make the state directory, and hold it: two appliances on one would write each other's audit log. Raises ConfigError."""
+    try:
+        paths.create()
+    except OSError as error:
+        raise ConfigError([Problem(f"cannot be used: {error.strerror}", "state_dir", str(error.filename))]) from error
     with (paths.run / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
