@@ -3,19 +3,17 @@
 import contextlib
 import json
 import sys
-import tempfile
 from collections.abc import Iterator, Set
-from pathlib import Path
 
 from bench import contenders, machine, micro
 from bench.contenders import Contender, Site
+from bench.grounds import grounds
 from bench.measure import Pace, check, check_scanning, idle_memory, measure, say
-from bench.origin import origin
 from bench.processes import call
 from bench.report import Results
 from bench.scanners import c_icap, clamd
 from bench.scenarios import PLAIN, SCANNED
-from bench.topology import Topology, topology
+from bench.topology import Topology
 
 MICRO = tuple(micro.NAMES)
 NAMES = {
@@ -38,18 +36,13 @@ def run(chosen: Set[str], pace: Pace) -> Results:
 
 
 def _over_the_network(chosen: Set[str], results: Results) -> None:
-    hosts = {f"{name}.test": f"10.99.1.{number}" for number, name in enumerate(_HOSTS, 1)}
-    with tempfile.TemporaryDirectory(prefix="arcus-bench-", ignore_cleanup_errors=True) as folder:
-        base = Path(folder)
-        base.chmod(0o755)  # squid's own user goes through it
-        with topology(base, hosts) as network, origin(base, network.gateway, list(hosts)) as server:
-            site = Site(base, network.gateway, server.ca, hosts)
-            if "idle" in chosen:
-                _idle(site, network, results)
-            if chosen & {scenario.name for scenario in PLAIN}:
-                _plain(site, network, results, chosen)
-            if chosen & {scenario.name for scenario in SCANNED}:
-                _scanned(site, network, results, chosen)
+    with grounds(_HOSTS) as (site, network):
+        if "idle" in chosen:
+            _idle(site, network, results)
+        if chosen & {scenario.name for scenario in PLAIN}:
+            _plain(site, network, results, chosen)
+        if chosen & {scenario.name for scenario in SCANNED}:
+            _scanned(site, network, results, chosen)
 
 
 def _idle(site: Site, network: Topology, results: Results) -> None:

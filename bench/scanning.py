@@ -2,19 +2,18 @@
 
 import contextlib
 import sys
-import tempfile
 from collections.abc import Iterator, Set
 from pathlib import Path
 
 from bench import contenders, machine
 from bench.contenders import Contender, Site
 from bench.frame import Bench
+from bench.grounds import grounds
 from bench.measure import Pace, check, check_scanning, measure, say
-from bench.origin import origin
 from bench.scanners import c_icap, clamd
 from bench.scanning_report import ScanningResults, markdown
 from bench.scenarios import REPEATED, SCANNED, Scenario
-from bench.topology import Topology, topology
+from bench.topology import Topology
 
 _HOSTS = ("squid-icap", "squid-delay", "arcus-icap", "arcus-kept")
 _LARGE = frozenset(("icap-100k",))
@@ -23,13 +22,8 @@ _LARGE = frozenset(("icap-100k",))
 
 def run(chosen: Set[str], pace: Pace) -> ScanningResults:
     results = ScanningResults(machine.describe(), pace)
-    hosts = {f"{name}.test": f"10.99.1.{number}" for number, name in enumerate(_HOSTS, 1)}
-    with tempfile.TemporaryDirectory(prefix="arcus-bench-", ignore_cleanup_errors=True) as folder:
-        base = Path(folder)
-        base.chmod(0o755)  # squid's own user goes through it
-        with topology(base, hosts) as network, origin(base, network.gateway, list(hosts)) as server:
-            site = Site(base, network.gateway, server.ca, hosts)
-            _proxies(site, network, results, chosen)
+    with grounds(_HOSTS) as (site, network):
+        _proxies(site, network, results, chosen)
     return results
 
 
