@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import brotli
 
 from tests.e2e.icap_peers import listening
+from tests.e2e.running import Running
 from tests.servers import EICAR
 
 BLOCK = bytes(range(256)) * 256
@@ -267,3 +268,14 @@ def memory(pid: int) -> int:
     """Peak of a process's resident memory, in bytes."""
     line = next(row for row in Path(f"/proc/{pid}/status").read_text().splitlines() if row.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
+
+
+def held_bodies(appliance: Running) -> int:
+    """Bytes of bodies that its workers hold on disk; no name leads to them."""
+    total = 0
+    for pid in appliance.child_pids("worker"):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if "/bodies/" in str(link.readlink()):
+                    total += link.stat().st_size
+    return total

@@ -16,7 +16,7 @@ from typing import Any, Self
 import brotli
 import pytest
 
-from tests.e2e.large import BigOrigin, StreamScanner, big_origin, digest, memory, piece, stream_scanner
+from tests.e2e.large import BigOrigin, StreamScanner, big_origin, digest, held_bodies, memory, piece, stream_scanner
 from tests.e2e.records import record
 from tests.e2e.running import Running, base_config, running, wait_until
 from tests.e2e.scanners import auditor
@@ -58,14 +58,7 @@ class Lab:
 
     @property
     def held(self) -> int:
-        """Body bytes on disk that no name leads to."""
-        total = 0
-        for pid in self.appliance.child_pids("worker"):
-            for link in Path(f"/proc/{pid}/fd").iterdir():
-                with contextlib.suppress(OSError):
-                    if "/bodies/" in str(link.readlink()):
-                        total += link.stat().st_size
-        return total
+        return held_bodies(self.appliance)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.chromium import browser, why_not
-from tests.e2e.large import BigOrigin, StreamScanner, big_origin, digest, stream_scanner
+from tests.e2e.large import BigOrigin, StreamScanner, big_origin, digest, held_bodies, stream_scanner
 from tests.e2e.records import record, records
 from tests.e2e.running import Answer, Running, base_config, running, wait_until
 from tests.e2e.scanners import auditor
@@ -75,14 +75,7 @@ class Lab:
 
     @property
     def held(self) -> int:
-        """Bytes of bodies that workers hold on disk."""
-        total = 0
-        for pid in self.appliance.child_pids("worker"):
-            for link in Path(f"/proc/{pid}/fd").iterdir():
-                with contextlib.suppress(OSError):
-                    if "/bodies/" in str(link.readlink()):
-                        total += link.stat().st_size
-        return total
+        return held_bodies(self.appliance)
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from mitmproxy.connection import Connection
 from mitmproxy.http import HTTPFlow, Response
-from mitmproxy.proxy import commands, events
-from mitmproxy.proxy.layers.http import HTTPMode
+from mitmproxy.proxy import events
 
-from appliance.engine.inspection import PLANS, Await, Awaited, Fate, Hold, Reset, Trickle, Uploading, Waiting
-from appliance.engine.task_http import TaskHttpLayer
+from appliance.engine.inspection import PLANS, Fate, Trickle, Waiting
 from icap.client import Body
-from tests.engine_driver import Driver
+from tests.appliance.engine.jobs import JobDriver
 
 GET = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 10\r\n\r\n"
@@ -73,50 +70,15 @@ class Large:
         return self.judge
 
 
-class Inspecting(Driver):
-    layer_type = TaskHttpLayer
-
+class Inspecting(JobDriver):
     def __init__(self, judge: Judge, *, request: bool = False, **more: Any) -> None:
-        self.awaits: list[Await] = []
-        self.holds: list[Hold] = []
-        self.resets = 0
-        self.wakeups: list[commands.RequestWakeup] = []
         name = "requestheaders" if request else "responseheaders"
         self.judge = judge
 
         def leave(flow: HTTPFlow) -> None:
             flow.metadata[PLANS[request]] = Large(judge)
 
-        super().__init__(HTTPMode.transparent, hooks={name: leave, **more})
-
-    def _execute(self, command: commands.Command) -> None:
-        if isinstance(command, Await):
-            self.awaits.append(command)
-        elif isinstance(command, Hold):
-            self.holds.append(command)
-        elif isinstance(command, Reset):
-            self.resets += 1
-        elif isinstance(command, commands.RequestWakeup):
-            self.wakeups.append(command)
-        elif not isinstance(command, Uploading):
-            super()._execute(command)
-
-    async def room(self, connection: Connection, stream_id: int) -> None:
-        """There always is."""
-
-    async def finish(self, *, failed: bool = False) -> None:
-        """The oldest job ends."""
-        command = self.awaits.pop(0)
-        reply = None if failed else await command.job(self)
-        self.run(Awaited(command, reply, failed))
-
-    async def finish_all(self) -> None:
-        while self.awaits:
-            await self.finish()
-
-    @property
-    def hooks_seen(self) -> list[str]:
-        return [name for name, _ in self.seen]
+        super().__init__(hooks={name: leave, **more})
 
 
 @pytest.mark.parametrize(("head", "wire"), [(OK, b"0123456789"), (CHUNKED, b"a\r\n0123456789\r\n0\r\n\r\n")])

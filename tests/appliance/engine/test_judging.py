@@ -7,18 +7,16 @@ from typing import Any
 import pytest
 from mitmproxy.connection import Connection
 from mitmproxy.http import HTTPFlow, Response
-from mitmproxy.proxy import commands, events
-from mitmproxy.proxy.layers.http import HTTPMode
+from mitmproxy.proxy import events
 from mitmproxy.test.tflow import tflow
 
 from appliance.engine.body_gate import BodyGate
-from appliance.engine.inspection import Await, Awaited, Hold, Outlet, Reset, Uploading
+from appliance.engine.inspection import Outlet
 from appliance.engine.messages import JUDGES, PAUSING, Judged, Refusal, Unit, UnitReader, past_its_judge
-from appliance.engine.task_http import TaskHttpLayer
 from appliance.engine.units.events import EventReader
 from appliance.engine.units.pauses import PauseReader
 from tests.appliance.engine.http import h2_peer
-from tests.engine_driver import Driver
+from tests.appliance.engine.jobs import JobDriver
 
 GET = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -74,16 +72,8 @@ class Judge:
         self.flow.response = Response.make(403, b"page")
 
 
-class Judging(Driver):
-    layer_type = TaskHttpLayer
-
+class Judging(JobDriver):
     def __init__(self, judge: Judge, *, request: bool = False, key: str = "", **more: Any) -> None:
-        self.awaits: list[Await] = []
-        self.holds: list[Hold] = []
-        self.resets = 0
-        self.wakeups: list[commands.RequestWakeup] = []
-        self.uploading: list[bool] = []
-
         def leave(flow: HTTPFlow) -> None:
             judge.flow = flow
             flow.metadata[key or JUDGES[request]] = judge
@@ -92,37 +82,7 @@ class Judging(Driver):
             elif flow.response is not None and not key:
                 flow.response.stream = True
 
-        super().__init__(HTTPMode.transparent, hooks={"requestheaders" if request else "responseheaders": leave}, **more)
-
-    def _execute(self, command: commands.Command) -> None:
-        if isinstance(command, Await):
-            self.awaits.append(command)
-        elif isinstance(command, Hold):
-            self.holds.append(command)
-        elif isinstance(command, Reset):
-            self.resets += 1
-        elif isinstance(command, commands.RequestWakeup):
-            self.wakeups.append(command)
-        elif isinstance(command, Uploading):
-            self.uploading.append(command.over)
-        else:
-            super()._execute(command)
-
-    async def room(self, connection: Connection, stream_id: int) -> None:
-        """There always is."""
-
-    async def finish(self, *, failed: bool = False) -> None:
-        command = self.awaits.pop(0)
-        reply = None if failed else await command.job(self)
-        self.run(Awaited(command, reply, failed))
-
-    async def finish_all(self) -> None:
-        while self.awaits:
-            await self.finish()
-
-    @property
-    def hooks_seen(self) -> list[str]:
-        return [name for name, _ in self.seen]
+        super().__init__(hooks={"requestheaders" if request else "responseheaders": leave}, **more)
 
 
 def answering(judge: Judge, **more: Any) -> Judging:
